@@ -1,2 +1,49 @@
-//! Chores.
-fn main() {}
+//! Every chore of the project: `cargo xtask <chore>`.
+//!
+//! Owns how things are built, checked, run and booted, and the pinned versions of the tools for that. A chore prepares
+//! what it needs, prints each command that it runs, and fails with one clear line. Knows nothing of packets or tables:
+//! tests, demo and benchmarks live in the crate `penstock-tests`, and are only started from here.
+
+mod bpf;
+mod build;
+mod pins;
+mod setup;
+mod shell;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Every chore of the project")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Prepare this machine: sources of `core`, bpf-linker, the system's tools
+    Setup(setup::Args),
+    /// Build the eBPF object and check it: stack depth, instruction count, no reachable panic
+    Bpf,
+    /// Build the agent with the eBPF programs inside
+    Build(build::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().chore {
+        Chore::Setup(args) => setup::run(&args),
+        Chore::Bpf => bpf::run(),
+        Chore::Build(args) => build::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, causes included; a backtrace of this program would tell nobody what to do.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `cargo xtask setup`, and what other chores ask for before they start: each step looks first, and does nothing where
+//! what it provides is there.
+
+mod apt;
+mod core_sources;
+mod linker;
+mod system;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+pub(crate) use apt::Apt;
+pub(crate) use system::{Tool, require};
+
+/// Prepares a machine for the chores.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Take the sources of `core` from Debian's package, without asking rustup, into this folder. For testing that way.
+    #[arg(long, hide = true, value_name = "FOLDER")]
+    debian_core_sources: Option<PathBuf>,
+}
+
+/// Everything that any chore needs.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(folder) = &args.debian_core_sources {
+        return core_sources::from_debian(folder);
+    }
+    bpf_toolchain()?;
+    require(system::ALL)
+}
+
+/// What compiling for the bpf target needs.
+pub(crate) fn bpf_toolchain() -> Result<()> {
+    core_sources::ensure()?;
+    linker::ensure()
+}
