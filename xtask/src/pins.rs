@@ -7,4 +7,5 @@ pub(crate) const BPF_LINKER: &str = "0.10.4";
 pub(crate) const CARGO_DENY: &str = "0.18.3";
 
 /// The Debian suites to look in, after the machine's own, for the compiler's sources and for kernels.
-pub(crate) const DEBIAN_SUITES: &[&str] = &["bookworm", "bookworm-backports", "trixie", "trixie-backports", "sid"];
+pub(crate) const DEBIAN_SUITES: &[&str] =
+    &["bookworm", "bookworm-backports", "trixie", "trixie-backports", "sid"];

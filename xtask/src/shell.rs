@@ -1,5 +1,6 @@
 //! Running other programs: every command is printed before it runs, and a failure names it.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -16,10 +17,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs `command` quietly and returns what it wrote to stdout; its stderr is part of the error.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run `{}`", line(command)))?;
+    let output =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot run `{}`", line(command)))?;
     if !output.status.success() {
         bail!(
             "`{}` failed ({}): {}",
@@ -57,6 +56,8 @@ pub(crate) fn is_root() -> bool {
 }
 
 fn line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    // By its name: cargo, for one, is called by a long path.
+    let program = Path::new(command.get_program());
+    let words = std::iter::once(program.file_name().unwrap_or_default()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

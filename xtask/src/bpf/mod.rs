@@ -1,8 +1,14 @@
 //! `cargo xtask bpf`: the eBPF object, built for `bpfel-unknown-none` and inspected.
 
-use std::path::PathBuf;
+mod endless;
+mod inspect;
+mod instruction;
+mod object;
+mod stack;
 
-use anyhow::{Context as _, Result};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
 
 use crate::{setup, shell, workspace};
 
@@ -12,19 +18,46 @@ pub(crate) const TARGET: &str = "bpfel-unknown-none";
 /// BTF of maps and programs comes from the compiler's debug information, by way of the linker.
 const RUSTFLAGS: &[&str] = &["-Cdebuginfo=2", "-Clinker=bpf-linker", "-Clink-arg=--btf"];
 
-/// Builds the object and prints what `inspect` finds; fails where the kernel would refuse it.
+/// Builds the object, prints what is in it, and its path.
 pub(crate) fn run() -> Result<()> {
     let object = build()?;
     println!("{}", object.display());
     Ok(())
 }
 
-/// Builds the object and returns its path.
+/// Builds the object, prints what is in it to stderr, and returns its path.
+///
+/// # Errors
+/// Where the kernel would refuse a program that the compiler did not: a stack too deep, a panic that can be reached.
 pub(crate) fn build() -> Result<PathBuf> {
     setup::bpf_toolchain()?;
     shell::run(cargo("build").args(["--profile", "bpf"]))?;
     let object = workspace::target().join("bpf").join(TARGET).join("bpf").join(workspace::PROGRAMS);
-    object.canonicalize().with_context(|| format!("the build left no object at {}", object.display()))
+    let object =
+        object.canonicalize().with_context(|| format!("the build left no object at {}", object.display()))?;
+    check(&object)?;
+    Ok(object)
+}
+
+fn check(path: &Path) -> Result<()> {
+    let elf = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let functions = object::functions(&elf).with_context(|| format!("cannot inspect {}", path.display()))?;
+    let reports = inspect::inspect(&functions);
+    eprint!("{}", inspect::table(&reports));
+    if reports.is_empty() {
+        bail!("{} holds no program", path.display());
+    }
+    let mut faults = 0;
+    for report in &reports {
+        for fault in &report.faults {
+            eprintln!("{}: {fault}", report.name);
+            faults += 1;
+        }
+    }
+    if faults > 0 {
+        bail!("the kernel would refuse this object: {faults} faults, see above");
+    }
+    Ok(())
 }
 
 /// Cargo's subcommand for the programs' crate and target.

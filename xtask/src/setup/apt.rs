@@ -49,7 +49,8 @@ impl Apt {
         anyhow::ensure!(shell::exists("apt-get"), "this machine has no apt-get");
         let mut mirrors = Vec::new();
         for file in source_files()? {
-            let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            let text =
+                fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
             let found = match file.extension().and_then(|e| e.to_str()) {
                 Some("sources") => deb822(&text),
                 _ => one_line(&text),
@@ -103,7 +104,8 @@ impl Suite {
             // apt's own user cannot read a checkout in somebody's home.
             "APT::Sandbox::User=root".to_owned(),
         ];
-        let suite = Self { options: options.into_iter().flat_map(|option| ["-o".to_owned(), option]).collect() };
+        let suite =
+            Self { options: options.into_iter().flat_map(|option| ["-o".to_owned(), option]).collect() };
         let fetched = shell::output(suite.apt("apt-get").args(["update", "-q", "--error-on=any"]));
         Ok(fetched.is_ok().then_some(suite))
     }

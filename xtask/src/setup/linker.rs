@@ -13,6 +13,7 @@ pub(crate) fn ensure() -> Result<()> {
         return Ok(());
     }
     let package = format!("bpf-linker@{}", pins::BPF_LINKER);
-    shell::run(workspace::cargo().args(["install", "--locked", "--force", &package]))
-        .with_context(|| format!("bpf-linker {0} is needed: `cargo install {package} --locked`", pins::BPF_LINKER))
+    shell::run(workspace::cargo().args(["install", "--locked", "--force", &package])).with_context(|| {
+        format!("bpf-linker {0} is needed: `cargo install {package} --locked`", pins::BPF_LINKER)
+    })
 }

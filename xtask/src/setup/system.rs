@@ -49,9 +49,8 @@ pub(crate) fn require(tools: &[Tool]) -> Result<()> {
         command.env("DEBIAN_FRONTEND", "noninteractive");
         command
     };
-    let install = || {
-        shell::run(apt().args(["install", "--yes", "--quiet", "--no-install-recommends"]).args(&missing))
-    };
+    let install =
+        || shell::run(apt().args(["install", "--yes", "--quiet", "--no-install-recommends"]).args(&missing));
     // The lists may be missing or old; they are fetched only where that shows.
     install().or_else(|_| shell::run(apt().args(["update", "--quiet"])).and_then(|()| install()))
 }
