@@ -2,4 +2,6 @@
 //! as pure code.
 #![forbid(unsafe_code)]
 
+pub mod facts;
 pub mod objects;
+pub mod tables;
