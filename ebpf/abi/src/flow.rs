@@ -18,16 +18,18 @@ pub struct FlowKey<A> {
     /// TCP or UDP.
     pub protocol: Protocol,
     /// Explicit padding, zero.
-    pub _pad: [u8; 3],
+    pub _pad: u8,
+    /// Explicit padding, zero.
+    pub _pad2: u16,
 }
-plain!(FlowKey<Addr4>, 16: src: Addr4, dst: Addr4, sport: Port, dport: Port, protocol: Protocol, _pad: [u8; 3]);
-plain!(FlowKey<Addr6>, 40: src: Addr6, dst: Addr6, sport: Port, dport: Port, protocol: Protocol, _pad: [u8; 3]);
+plain!(FlowKey<Addr4>, 16: src: Addr4, dst: Addr4, sport: Port, dport: Port, protocol: Protocol, _pad: u8, _pad2: u16);
+plain!(FlowKey<Addr6>, 40: src: Addr6, dst: Addr6, sport: Port, dport: Port, protocol: Protocol, _pad: u8, _pad2: u16);
 
 impl<A: Addr> FlowKey<A> {
     /// A key.
     #[inline(always)]
     pub fn new(src: A, dst: A, sport: Port, dport: Port, protocol: Protocol) -> Self {
-        Self { src, dst, sport, dport, protocol, _pad: [0; 3] }
+        Self { src, dst, sport, dport, protocol, _pad: 0, _pad2: 0 }
     }
 
     /// The tuple of the answers to this one.
@@ -83,10 +85,10 @@ pub struct Flow<A> {
     /// What has been seen of the connection, as [`TcpState`] bits; for UDP only [`TcpState::REPLIED`] is used.
     pub state: u8,
     /// Explicit padding, zero.
-    pub _pad: [u8; 2],
+    pub _pad: u16,
 }
-plain!(Flow<Addr4>, 36: tag: u32, src: Addr4, dst: Addr4, sport: Port, dport: Port, backend: u32, generation: u32, client_hop: u32, last_seen: u32, kind: u8, state: u8, _pad: [u8; 2]);
-plain!(Flow<Addr6>, 60: tag: u32, src: Addr6, dst: Addr6, sport: Port, dport: Port, backend: u32, generation: u32, client_hop: u32, last_seen: u32, kind: u8, state: u8, _pad: [u8; 2]);
+plain!(Flow<Addr4>, 36: tag: u32, src: Addr4, dst: Addr4, sport: Port, dport: Port, backend: u32, generation: u32, client_hop: u32, last_seen: u32, kind: u8, state: u8, _pad: u16);
+plain!(Flow<Addr6>, 60: tag: u32, src: Addr6, dst: Addr6, sport: Port, dport: Port, backend: u32, generation: u32, client_hop: u32, last_seen: u32, kind: u8, state: u8, _pad: u16);
 
 impl<A: Addr> Flow<A> {
     /// The tuple that a packet of this half has after the rewrite.
@@ -101,22 +103,15 @@ impl<A: Addr> Flow<A> {
         self.rewritten(protocol).reversed()
     }
 
-    /// The other half, given this half's key.
+    /// Becomes the other half, given this half's key.
     #[inline(always)]
-    pub fn peer(&self, key: &FlowKey<A>) -> Self {
-        Self {
-            tag: self.peer_key(key.protocol).tag(),
-            src: key.dst,
-            dst: key.src,
-            sport: key.dport,
-            dport: key.sport,
-            kind: if self.kind == FlowKind::Forward as u8 {
-                FlowKind::Reverse as u8
-            } else {
-                FlowKind::Forward as u8
-            },
-            ..*self
-        }
+    pub fn turn(&mut self, key: &FlowKey<A>) {
+        self.tag = self.peer_key(key.protocol).tag();
+        self.src = key.dst;
+        self.dst = key.src;
+        self.sport = key.dport;
+        self.dport = key.sport;
+        self.kind ^= FlowKind::Forward as u8 ^ FlowKind::Reverse as u8;
     }
 }
 

@@ -1,0 +1,96 @@
+//! The hooks at a pod's veth, seen from the node: ingress is what the pod sends, egress what it is sent.
+
+use penstock_abi::{FrontendKey, Reason};
+
+use crate::family::{Family, Fragment};
+use crate::packet::Packet;
+use crate::parse::{Parsed, parse};
+use crate::rewrite::{age, rewrite};
+use crate::steer::{Hook, Verdict, steer};
+use crate::tables::Tables;
+use crate::track::{Halves, Path, follow, open};
+
+/// What a pod sends: to a Service, translated and sent straight on; to a pod on this node, straight on; all else is the
+/// kernel's.
+#[inline(always)]
+pub fn pod_ingress<F: Family>(packet: &mut impl Packet, tables: &impl Tables<F>) -> Result<Verdict, Reason> {
+    let Some(parsed) = parse::<F>(packet) else { return Ok(Verdict::Pass) };
+    match serve(packet, tables, &parsed, Hook::Ingress)? {
+        Some(verdict) => Ok(verdict),
+        None => forward(packet, tables, &parsed),
+    }
+}
+
+/// What the kernel's own routing sends to a pod: an answer of a backend that is not behind a hook of ours (the node
+/// itself, say) is translated here, at the client's own device.
+#[inline(always)]
+pub fn pod_egress<F: Family>(packet: &mut impl Packet, tables: &impl Tables<F>) -> Result<Verdict, Reason> {
+    if let Some(parsed) = parse::<F>(packet)
+        && let Some(path) = follow(tables, &parsed, Halves::Reverse)
+    {
+        rewrite::<F>(packet, &parsed.network, &parsed.key, &path.to, Verdict::Pass)?;
+    }
+    Ok(Verdict::Pass)
+}
+
+/// Translates a packet of a flow, or one that begins a flow to a Service. `None`: it is neither.
+#[inline(always)]
+pub(crate) fn serve<F: Family>(
+    packet: &mut impl Packet,
+    tables: &impl Tables<F>,
+    parsed: &Parsed<F>,
+    hook: Hook,
+) -> Result<Option<Verdict>, Reason> {
+    // A packet that may not be sent any further is the kernel's, which tells the sender.
+    if !parsed.has_ports || parsed.network.hop_limit <= 1 {
+        return Ok(None);
+    }
+    // Once for a flow that is known, a second time for one that has just begun.
+    for _ in 0..2 {
+        if let Some(path) = follow(tables, parsed, Halves::Both) {
+            return translate(packet, parsed, &path, hook).map(Some);
+        }
+        let key = &parsed.key;
+        match tables.frontend(&FrontendKey::cluster(key.dst, key.dport, key.protocol)) {
+            Some(service) => open(tables, parsed, service)?,
+            None => return Ok(None),
+        }
+    }
+    Err(Reason::FlowTableFull)
+}
+
+/// Rewrites a packet and tells where it goes.
+#[inline(always)]
+pub(crate) fn translate<F: Family>(
+    packet: &mut impl Packet,
+    parsed: &Parsed<F>,
+    path: &Path<F>,
+    hook: Hook,
+) -> Result<Verdict, Reason> {
+    if parsed.network.fragment != Fragment::Whole {
+        // The later fragments have no ports, so they would not follow this one.
+        return Err(Reason::Fragment);
+    }
+    let verdict = steer(&path.hop, hook, packet, path.to_client);
+    rewrite::<F>(packet, &parsed.network, &parsed.key, &path.to, verdict)?;
+    Ok(verdict)
+}
+
+/// Sends a packet for a pod on this node straight there.
+#[inline(always)]
+pub(crate) fn forward<F: Family>(
+    packet: &mut impl Packet,
+    tables: &impl Tables<F>,
+    parsed: &Parsed<F>,
+) -> Result<Verdict, Reason> {
+    let Parsed { key, network, .. } = parsed;
+    let hop = match tables.endpoint(&key.dst) {
+        Some(index) if network.hop_limit > 1 => tables.next_hop(index).unwrap_or_default(),
+        _ => return Ok(Verdict::Pass),
+    };
+    let verdict = steer(&hop, Hook::Ingress, packet, false);
+    if verdict.bypasses_routing() {
+        age::<F>(packet, network, key, verdict)?;
+    }
+    Ok(verdict)
+}

@@ -1,0 +1,241 @@
+//! Connection tracking: flows that are known, and flows that begin.
+//!
+//! A connection has two entries, found by the tuple that arrives, each of which can make the other anew. They age and
+//! are evicted apart, so each half alone has a defined outcome: at the next packet in a new unit of the clock the half
+//! that is left puts the missing one back. Until then a packet of the missing half is taken for a new one: one from the
+//! client chooses a backend anew (and is reset by it, if that is another one), one from the backend reaches the client
+//! as it is (and is reset by it).
+//!
+//! Every flow that is translated here leaves with a source port out of [`SOURCE_PORTS`]. So its answers differ from those
+//! to a connection that the client made straight to the same backend, which is not tracked, and from those to the same
+//! client port through another frontend. The way back is inserted only where there is none: a port that is taken gives
+//! way to another one.
+
+use penstock_abi::{Counter, Flow, FlowKey, FlowKind, NextHop, Port, Protocol, Reason, TcpState, timeout};
+
+use crate::balance::choose;
+use crate::family::Family;
+use crate::headers::TcpFlags;
+use crate::parse::Parsed;
+use crate::tables::{FlowCell, Inserted, Tables};
+
+/// First of the ports that translated flows leave from: the first that is not privileged.
+const FIRST_SOURCE_PORT: u16 = 1024;
+/// Their number. They end where Linux's default range for outgoing connections begins (`ip_local_port_range`, 32768).
+const SOURCE_PORTS: u16 = 32_768 - FIRST_SOURCE_PORT;
+/// How many ports are tried for one packet. Each try is independent, so even with half of all ports taken, one flow in
+/// 65,536 has to wait for its sender's next try.
+const PORT_TRIES: u32 = 16;
+
+/// Where a packet of a known flow goes.
+pub(crate) struct Path<F: Family> {
+    /// The tuple that it gets.
+    pub(crate) to: FlowKey<F::Addr>,
+    /// Where it leaves to.
+    pub(crate) hop: NextHop,
+    /// Whether it is an answer.
+    pub(crate) to_client: bool,
+}
+
+/// Which halves of a flow a hook follows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Halves {
+    /// Requests and answers.
+    Both,
+    /// Answers only: where no client of ours sends from.
+    Reverse,
+}
+
+/// The path of a packet whose flow is known.
+#[inline(always)]
+pub(crate) fn follow<F: Family, T: Tables<F>>(
+    tables: &T,
+    packet: &Parsed<F>,
+    halves: Halves,
+) -> Option<Path<F>> {
+    let key = &packet.key;
+    let cell = tables.flow(key)?;
+    let flow = cell.read();
+    if flow.tag != key.tag() {
+        tables.count(Counter::FlowRecycled);
+        return None;
+    }
+    let to_client = flow.kind == FlowKind::Reverse as u8;
+    if halves == Halves::Reverse && !to_client {
+        return None;
+    }
+    let now = tables.now();
+    let hop = if to_client {
+        flow.client_hop
+    } else {
+        match forward_hop(tables, packet, &flow, now) {
+            Some(hop) => hop,
+            None => {
+                tables.remove_flow(&flow.peer_key(key.protocol));
+                tables.remove_flow(key);
+                return None;
+            }
+        }
+    };
+    let state = flow.state | seen(packet, to_client);
+    if flow.last_seen != now || flow.state != state {
+        cell.set_last_seen(now);
+        cell.set_state(state);
+        if !tend_peer(tables, key, &Flow { last_seen: now, state, ..flow }) {
+            tables.remove_flow(key);
+            return None;
+        }
+    }
+    let hop = tables.next_hop(hop).unwrap_or_default();
+    Some(Path { to: flow.rewritten(key.protocol), hop, to_client })
+}
+
+/// The way to the backend of a flow; `None` where the packet has to choose anew.
+#[inline(always)]
+fn forward_hop<F: Family, T: Tables<F>>(
+    tables: &T,
+    packet: &Parsed<F>,
+    flow: &Flow<F::Addr>,
+    now: u32,
+) -> Option<u32> {
+    let protocol = packet.key.protocol;
+    let backend = match tables.backend(flow.backend) {
+        Some(backend) if backend.generation == flow.generation => backend,
+        _ => {
+            tables.count(Counter::StaleBackend);
+            return None;
+        }
+    };
+    // A TCP connection stays with its backend until it ends, whatever became of the set. Only a segment that opens
+    // one may find what is left of an older one. A datagram has no connection to lose.
+    if protocol != Protocol::TCP || packet.flags.opens() {
+        let over = protocol == Protocol::TCP && TcpState::is_over(flow.state);
+        if backend.member == 0 {
+            tables.count(Counter::FlowMoved);
+            return None;
+        }
+        if over || timeout::expired(protocol, flow.state, flow.last_seen, now) {
+            return None;
+        }
+    }
+    tables.count_packet(backend.service);
+    Some(backend.next_hop)
+}
+
+/// What a packet adds to its connection's state.
+#[inline(always)]
+fn seen<F: Family>(packet: &Parsed<F>, to_client: bool) -> u8 {
+    let mut state = if to_client { TcpState::REPLIED } else { 0 };
+    if packet.flags.any(TcpFlags::FIN) {
+        state |= if to_client { TcpState::FIN_BACKEND } else { TcpState::FIN_CLIENT };
+    }
+    if packet.flags.any(TcpFlags::RST) {
+        state |= TcpState::RST;
+    }
+    state
+}
+
+/// Brings the other half of a flow up to date, and puts it back where it is missing. `false`: the other half's place
+/// belongs to another connection by now, so this half has had its day.
+///
+/// A function of its own for the same reason as [`open`].
+#[inline(never)]
+fn tend_peer<F: Family, T: Tables<F>>(tables: &T, key: &FlowKey<F::Addr>, flow: &Flow<F::Addr>) -> bool {
+    let peer_key = flow.peer_key(key.protocol);
+    if let Some(cell) = tables.flow(&peer_key) {
+        let peer = cell.read();
+        if peer.tag == peer_key.tag() {
+            if peer.peer_key(key.protocol) != *key {
+                return false;
+            }
+            cell.set_last_seen(flow.last_seen);
+            cell.set_state(flow.state);
+            return true;
+        }
+    }
+    let mut peer = *flow;
+    peer.turn(key);
+    if tables.insert_flow(&peer_key, &peer) == Inserted::Yes {
+        tables.count(Counter::FlowHealed);
+    }
+    true
+}
+
+/// Begins a flow to a backend of `service`: [`follow`] finds it afterwards, also where another packet of the same flow,
+/// on another CPU, was faster.
+///
+/// A function of its own, so that its frame is not on the stack of packets of flows that are known.
+#[inline(never)]
+pub(crate) fn open<F: Family, T: Tables<F>>(tables: &T, packet: &Parsed<F>, service: u32) -> Result<(), Reason> {
+    let key = &packet.key;
+    let chosen = choose(tables, service)?;
+    let backend = &chosen.backend;
+    let mut back = FlowKey {
+        src: backend.addr,
+        // A client that is its own backend would answer itself without a packet: let it answer the frontend, which
+        // brings the answer here.
+        dst: if backend.addr == key.src { key.dst } else { key.src },
+        sport: backend.port,
+        ..*key
+    };
+    // The half for the answers first: it is the one that may find its place taken.
+    let mut flow = Flow {
+        tag: 0,
+        src: key.dst,
+        dst: key.src,
+        sport: key.dport,
+        dport: key.sport,
+        backend: chosen.index,
+        generation: backend.generation,
+        client_hop: tables.endpoint(&key.src).unwrap_or(NextHop::STACK),
+        last_seen: tables.now(),
+        kind: FlowKind::Reverse as u8,
+        state: 0,
+        _pad: 0,
+    };
+    insert_way_back(tables, &mut back, &mut flow)?;
+    flow.turn(&back);
+    match tables.insert_flow(key, &flow) {
+        Inserted::Yes => Ok(()),
+        other => {
+            tables.remove_flow(&back);
+            if other == Inserted::Exists { Ok(()) } else { Err(Reason::FlowTableFull) }
+        }
+    }
+}
+
+/// Finds the flow a source port whose answers are nobody else's, and inserts the half for them.
+#[inline(always)]
+fn insert_way_back<F: Family, T: Tables<F>>(
+    tables: &T,
+    back: &mut FlowKey<F::Addr>,
+    flow: &mut Flow<F::Addr>,
+) -> Result<(), Reason> {
+    for _ in 0..PORT_TRIES {
+        back.dport = source_port(tables.random());
+        flow.tag = back.tag();
+        match tables.insert_flow(back, flow) {
+            Inserted::Yes => return Ok(()),
+            Inserted::Exists => tables.count(Counter::PortClash),
+            Inserted::Full => return Err(Reason::FlowTableFull),
+        }
+    }
+    Err(Reason::NoSourcePort)
+}
+
+/// A port of the range for a random word.
+#[inline(always)]
+const fn source_port(random: u32) -> Port {
+    Port::new(FIRST_SOURCE_PORT + ((random as u64 * SOURCE_PORTS as u64) >> 32) as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_ports_stay_between_the_privileged_and_the_ephemeral_ones() {
+        assert_eq!(source_port(0).get(), 1024);
+        assert_eq!(source_port(u32::MAX).get(), 32_767);
+    }
+}
