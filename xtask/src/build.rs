@@ -1,6 +1,6 @@
 //! `cargo xtask build`: the agent's binary, with the eBPF programs inside.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
@@ -17,22 +17,53 @@ pub(crate) struct Args {
     release: bool,
 }
 
+/// How the host's crates are compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Debug,
+    Release,
+}
+
 /// Builds the agent and prints the binary's path.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let profile = if args.release { Profile::Release } else { Profile::Debug };
     let object = bpf::build()?;
-    let mut cargo = workspace::cargo();
-    cargo.args(["build", "--package", "penstock"]).env(OBJECT, object);
-    if args.release {
-        cargo.arg("--release");
-    }
-    shell::run(&mut cargo)?;
-    let binary = binary(if args.release { "release" } else { "debug" })?;
-    println!("{}", binary.display());
+    shell::run(cargo(profile, &object).args(["--package", workspace::AGENT]))?;
+    println!("{}", binary(profile)?.display());
     Ok(())
 }
 
+/// Builds the agent and the programs of the tests' crate (demo, benchmark and their helpers), in one go.
+pub(crate) fn binaries(profile: Profile, object: &Path) -> Result<()> {
+    shell::run(cargo(profile, object).args([
+        "--package",
+        workspace::AGENT,
+        "--package",
+        workspace::TESTS,
+        "--bins",
+    ]))
+}
+
 /// The agent's binary that a build of this profile left.
-pub(crate) fn binary(profile: &str) -> Result<PathBuf> {
-    let binary = workspace::target().join(profile).join("penstock");
+pub(crate) fn binary(profile: Profile) -> Result<PathBuf> {
+    artifact(profile, workspace::AGENT)
+}
+
+/// A binary that a build of this profile left.
+pub(crate) fn artifact(profile: Profile, name: &str) -> Result<PathBuf> {
+    let folder = match profile {
+        Profile::Debug => "debug",
+        Profile::Release => "release",
+    };
+    let binary = workspace::target().join(folder).join(name);
     binary.canonicalize().with_context(|| format!("the build left no binary at {}", binary.display()))
+}
+
+fn cargo(profile: Profile, object: &Path) -> std::process::Command {
+    let mut cargo = workspace::cargo();
+    cargo.arg("build").env(OBJECT, object);
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    cargo
 }

@@ -6,9 +6,13 @@
 
 mod bpf;
 mod build;
+mod fuzz;
+mod lint;
 mod pins;
 mod setup;
 mod shell;
+mod show;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -30,6 +34,16 @@ enum Chore {
     Bpf,
     /// Build the agent with the eBPF programs inside
     Build(build::Args),
+    /// Formatting, clippy for host and bpf target, docs, direction of dependencies, licences
+    Lint,
+    /// Run the tests
+    Test(test::Args),
+    /// Make a small cluster out of network namespaces and show Services at work
+    Demo(show::Args),
+    /// Measure
+    Bench(show::Args),
+    /// Fuzz the datapath
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +51,11 @@ fn main() -> ExitCode {
         Chore::Setup(args) => setup::run(&args),
         Chore::Bpf => bpf::run(),
         Chore::Build(args) => build::run(&args),
+        Chore::Lint => lint::run(),
+        Chore::Test(args) => test::run(&args),
+        Chore::Demo(args) => show::run("demo", &args),
+        Chore::Bench(args) => show::run("bench", &args),
+        Chore::Fuzz(args) => fuzz::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,10 @@
 pub(crate) const BPF_LINKER: &str = "0.10.4";
 
 /// Checks licences, bans and sources of dependencies against `deny.toml`.
-pub(crate) const CARGO_DENY: &str = "0.18.3";
+pub(crate) const CARGO_DENY: &str = "0.20.2";
+
+/// Drives libFuzzer.
+pub(crate) const CARGO_FUZZ: &str = "0.13.1";
 
 /// The Debian suites to look in, after the machine's own, for the compiler's sources and for kernels.
 pub(crate) const DEBIAN_SUITES: &[&str] =

@@ -55,7 +55,8 @@ pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
 
-fn line(command: &Command) -> String {
+/// The command as one would type it.
+pub(crate) fn line(command: &Command) -> String {
     // By its name: cargo, for one, is called by a long path.
     let program = Path::new(command.get_program());
     let words = std::iter::once(program.file_name().unwrap_or_default()).chain(command.get_args());

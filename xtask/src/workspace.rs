@@ -3,8 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The crates that are compiled for the host: all but the eBPF programs.
+/// The crate of the eBPF programs.
 pub(crate) const PROGRAMS: &str = "penstock-programs";
+/// The agent's crate, and its binary.
+pub(crate) const AGENT: &str = "penstock";
+/// The crate of lab, integration tests, demo and benchmarks.
+pub(crate) const TESTS: &str = "penstock-tests";
+/// What cargo is asked for to take all crates that are compiled for the host.
+pub(crate) const HOST: &[&str] = &["--workspace", "--exclude", PROGRAMS];
 
 /// The repository's root.
 pub(crate) fn root() -> &'static Path {

@@ -81,8 +81,7 @@ fn report(functions: &[Function], index: usize, program: &Function) -> Report {
         let name = || function.name.clone();
         if PANICS.iter().any(|panic| function.name.contains(panic)) {
             faults.insert(Fault::Panic { function: name() });
-        }
-        if let Some(slot) = endless::first(&function.instructions) {
+        } else if let Some(slot) = endless::first(&function.instructions) {
             faults.insert(Fault::Endless { function: name(), slot });
         }
         if function.calls.iter().any(|callee| matches!(callee, Callee::External(name) if name == TRAP)) {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 pub(crate) use apt::Apt;
-pub(crate) use system::{Tool, require};
+pub(crate) use system::{LAB, require};
 
 /// Prepares a machine for the chores.
 #[derive(clap::Args)]

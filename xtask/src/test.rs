@@ -1,0 +1,135 @@
+//! `cargo xtask test`: every tier of tests, with the eBPF object and the agent's binary built for them.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+
+use crate::build::{self, Profile};
+use crate::{bpf, setup, shell, workspace};
+
+/// Tells lab and restart tests where the agent's binary is.
+pub(crate) const BINARY: &str = "PENSTOCK_BIN";
+
+/// A tier of tests: what it needs grows from one to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Tier {
+    /// Unit and property tests of every crate: no root, no kernel
+    Unit,
+    /// Programs as loaded, fed by BPF_PROG_TEST_RUN, whole output packets compared
+    Packet,
+    /// Nodes and pods in network namespaces, real sockets
+    Lab,
+    /// Agents killed, restarted and upgraded under live connections
+    Restart,
+}
+
+/// Which tests to run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these tiers; all where none is named
+    #[arg(long, value_enum)]
+    tier: Vec<Tier>,
+    /// Passed on to the test runner: a part of a test's name, or its options
+    #[arg(last = true)]
+    rest: Vec<String>,
+}
+
+/// Runs the tiers, all of them even where one fails, and prints the runners' own closing lines once more at the end.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let tiers = if args.tier.is_empty() { Tier::value_variants() } else { &args.tier };
+    let is_root = shell::is_root();
+    let (tiers, refused): (Vec<Tier>, Vec<Tier>) =
+        tiers.iter().partition(|tier| is_root || **tier == Tier::Unit);
+    if tiers.iter().any(|tier| *tier != Tier::Unit) {
+        setup::require(setup::LAB)?;
+    }
+    let object = bpf::build()?;
+    build::binaries(Profile::Debug, &object)?;
+    let binary = build::binary(Profile::Debug)?;
+
+    let mut closing = Vec::new();
+    let mut failed = Vec::new();
+    for tier in tiers {
+        for selection in tier.selections() {
+            let mut cargo = workspace::cargo();
+            cargo.arg("test").args(selection).env(build::OBJECT, &object).env(BINARY, &binary);
+            // All test binaries run, also after one that failed.
+            cargo.args(["--no-fail-fast", "--"]).args(&args.rest);
+            if let Err(error) = run_and_collect(&mut cargo, &mut closing) {
+                failed.push(format!("{}: {error:#}", tier.name()));
+            }
+        }
+    }
+    println!("\n{}", closing.join("\n"));
+    if !refused.is_empty() {
+        let names: Vec<_> = refused.iter().map(|tier| tier.name()).collect();
+        failed.push(format!("not run, they load eBPF programs and so need root: {}", names.join(", ")));
+    }
+    if !failed.is_empty() {
+        bail!("{}", failed.join("; "));
+    }
+    Ok(())
+}
+
+impl Tier {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Packet => "packet",
+            Self::Lab => "lab",
+            Self::Restart => "restart",
+        }
+    }
+
+    /// What `cargo test` is asked for, call by call.
+    fn selections(self) -> Vec<Vec<&'static str>> {
+        let of_tests = |what: &[&'static str]| [&["--package", workspace::TESTS], what].concat();
+        match self {
+            Self::Unit => vec![
+                [workspace::HOST, &["--exclude", workspace::TESTS]].concat(),
+                of_tests(&["--lib", "--bins"]),
+            ],
+            tier => vec![of_tests(&["--test", tier.name()])],
+        }
+    }
+}
+
+/// Runs a test command, passing its lines on and keeping each runner's closing line with the name of what it ran.
+fn run_and_collect(command: &mut Command, closing: &mut Vec<String>) -> Result<()> {
+    let line = shell::line(command);
+    eprintln!("$ {line}");
+    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot run `{line}`"))?;
+    let output = child.stdout.take().context("the child has no stdout")?;
+    for line in BufReader::new(output).lines() {
+        let line = line.context("the test runner's output")?;
+        println!("{line}");
+        if is_closing(&line) {
+            closing.push(line);
+        }
+    }
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("`{line}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Whether a line closes a runner's report of tests that it did run.
+fn is_closing(line: &str) -> bool {
+    line.starts_with("test result:") && !line.contains(" 0 passed; 0 failed; 0 ignored;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_closing;
+
+    #[test]
+    fn closing_lines_are_kept_unless_nothing_ran() {
+        assert!(is_closing("test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out"));
+        assert!(is_closing("test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out"));
+        assert!(!is_closing("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out"));
+        assert!(!is_closing("test a_name_with_test result: ok"));
+    }
+}
