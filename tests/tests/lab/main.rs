@@ -1,0 +1,3 @@
+//! Penstock across namespaces, with real sockets. Needs root rights.
+
+mod wires;

@@ -1,0 +1,105 @@
+//! The lab itself, with the kernel's own routing and no agent: what the other tests stand on.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use penstock_tests::lab::{Family, Lab, Node, Pod, Run, Runs, wait_until};
+use penstock_tests::probe::{self, Ask, Serve, Style, Task};
+
+const PORT: u16 = 8080;
+
+fn assert_served(client: &impl Runs, server: SocketAddr, name: &str) -> Result<()> {
+    for style in [Style::TcpEach, Style::UdpConnected, Style::UdpUnconnected] {
+        for answer in client.ask(&Ask::new(server, style).times(2))? {
+            assert_eq!(answer.error, None, "{style:?} to {server}");
+            assert_eq!(answer.server.as_deref(), Some(name));
+            assert_eq!(answer.peer, Some(server));
+        }
+    }
+    Ok(())
+}
+
+/// Does for two nodes what the agent does for a cluster.
+fn route_between(one: &Node, other: &Node) -> Result<()> {
+    for (from, to) in [(one, other), (other, one)] {
+        let [cidr4, cidr6] = to.pod_cidrs();
+        from.output(&["ip", "route", "add", &cidr4, "via", &to.ip4().to_string()])?;
+        from.output(&["ip", "route", "add", &cidr6, "via", &to.ip6().to_string()])?;
+    }
+    Ok(())
+}
+
+fn addresses(pod: &Pod) -> [SocketAddr; 2] {
+    Family::BOTH.map(|family| SocketAddr::new(pod.ip(family), PORT))
+}
+
+#[test]
+fn pods_with_single_addresses_reach_each_other_through_arp_and_neighbour_discovery() -> Result<()> {
+    let lab = Lab::new(2)?;
+    let (client, near, far) = (lab.node(1).pod("client")?, lab.node(1).pod("near")?, lab.node(2).pod("far")?);
+    let _servers = [near.serve(&Serve::on("near", PORT))?, far.serve(&Serve::on("far", PORT))?];
+    route_between(lab.node(1), lab.node(2))?;
+    for (pod, name) in [(&near, "near"), (&far, "far")] {
+        for address in addresses(pod) {
+            assert_served(&client, address, name)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_node_and_its_pods_reach_each_other() -> Result<()> {
+    let lab = Lab::new(1)?;
+    let (node, pod) = (lab.node(1), lab.node(1).pod("pod")?);
+    let _servers = [pod.serve(&Serve::on("pod", PORT))?, node.serve(&Serve::on("node", PORT))?];
+    for address in addresses(&pod) {
+        assert_served(node, address, "pod")?;
+    }
+    assert_served(&pod, SocketAddr::new(node.ip4().into(), PORT), "node")?;
+    assert_served(&pod, SocketAddr::new(node.ip6().into(), PORT), "node")
+}
+
+#[test]
+fn a_node_sees_only_its_own_control_group_and_bpffs() -> Result<()> {
+    let lab = Lab::new(2)?;
+    let mounts = lab.node(1).output(&["cat", "/proc/self/mounts"])?;
+    let cgroup2: Vec<&str> = mounts.lines().filter(|line| line.contains(" cgroup2 ")).collect();
+    assert!(matches!(cgroup2[..], [line] if line.contains(" /sys/fs/cgroup ")), "{cgroup2:?}");
+    let groups = lab.node(1).output(&["ls", "/sys/fs/cgroup"])?;
+    assert!(groups.lines().any(|line| line == "host"), "{groups}");
+    lab.node(1).output(&["mkdir", "/sys/fs/bpf/mine"])?;
+    assert!(lab.node(2).output(&["ls", "/sys/fs/bpf/mine"]).is_err());
+    Ok(())
+}
+
+#[test]
+fn nothing_is_left_of_a_lab_that_was_dropped() -> Result<()> {
+    let lab = Lab::new(1)?;
+    let run = lab.run().clone();
+    let pod = lab.node(1).pod("pod")?;
+    // A process that nobody ends by hand.
+    let server = pod.serve(&Serve::on("pod", PORT))?;
+    assert!(run.exists());
+    drop(lab);
+    assert!(!run.exists());
+    drop(server);
+    Ok(())
+}
+
+#[test]
+fn nothing_is_left_of_a_lab_whose_process_was_killed() -> Result<()> {
+    for signal in ["-INT", "-TERM", "-KILL"] {
+        let mut child = probe::command(&Task::HoldLab)?.stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
+        let run: Run = line.trim_end().parse()?;
+        assert!(run.exists());
+        Command::new("kill").args([signal, &child.id().to_string()]).status()?;
+        child.wait()?;
+        wait_until("the janitor has removed the run", Duration::from_secs(20), || Ok(!run.exists()))?;
+    }
+    Ok(())
+}
