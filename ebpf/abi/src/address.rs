@@ -18,7 +18,9 @@ pub struct Addr6(pub [u32; 4]);
 plain!(Addr6, 16: 0: [u32; 4]);
 
 /// What the contract needs of an address, whichever its family.
-pub trait Addr: Plain + Eq + core::hash::Hash + Ord + Default + fmt::Debug + fmt::Display + Send + Sync {
+pub trait Addr:
+    Plain + Eq + core::hash::Hash + Ord + Default + fmt::Debug + fmt::Display + Send + Sync
+{
     /// The address for people and for the standard library.
     fn to_ip(self) -> IpAddr;
     /// The address of this family, or `None` where it is of the other one.

@@ -128,7 +128,8 @@ impl Ipv6Header {
     }
 }
 
-const _: () = assert!(size_of::<Ipv4Header>() == Ipv4Header::LEN && size_of::<Ipv6Header>() == Ipv6Header::LEN);
+const _: () =
+    assert!(size_of::<Ipv4Header>() == Ipv4Header::LEN && size_of::<Ipv6Header>() == Ipv6Header::LEN);
 
 /// Two ports as they lie at the start of a TCP or UDP header, in one load.
 #[inline(always)]
@@ -143,4 +144,3 @@ pub(crate) fn join_ports(sport: Port, dport: Port) -> u32 {
     let ([a, b], [c, d]) = (sport.0.to_ne_bytes(), dport.0.to_ne_bytes());
     u32::from_ne_bytes([a, b, c, d])
 }
-

@@ -26,8 +26,7 @@ pub struct Parsed<F: Family> {
 pub fn parse<F: Family>(packet: &mut impl Packet) -> Option<Parsed<F>> {
     let (addrs, network) = F::network(packet)?;
     let is_tcp = network.protocol == Protocol::TCP;
-    let has_ports =
-        (is_tcp || network.protocol == Protocol::UDP) && network.fragment != Fragment::Later;
+    let has_ports = (is_tcp || network.protocol == Protocol::UDP) && network.fragment != Fragment::Later;
     let mut ports = (Port::default(), Port::default());
     let mut flags = TcpFlags::default();
     if has_ports {

@@ -7,7 +7,7 @@ use crate::packet::Packet;
 use crate::parse::{Parsed, parse};
 use crate::rewrite::{age, rewrite};
 use crate::steer::{Hook, Verdict, steer};
-use crate::tables::Tables;
+use crate::tables::{NodeTables, Tables};
 use crate::track::{Halves, Path, follow, open};
 
 /// What a pod sends: to a Service, translated and sent straight on; to a pod on this node, straight on; all else is the
@@ -48,7 +48,7 @@ pub(crate) fn serve<F: Family>(
     // Once for a flow that is known, a second time for one that has just begun.
     for _ in 0..2 {
         if let Some(path) = follow(tables, parsed, Halves::Both) {
-            return translate(packet, parsed, &path, hook).map(Some);
+            return translate(packet, tables, parsed, &path, hook).map(Some);
         }
         let key = &parsed.key;
         match tables.frontend(&FrontendKey::cluster(key.dst, key.dport, key.protocol)) {
@@ -63,6 +63,7 @@ pub(crate) fn serve<F: Family>(
 #[inline(always)]
 pub(crate) fn translate<F: Family>(
     packet: &mut impl Packet,
+    tables: &impl NodeTables,
     parsed: &Parsed<F>,
     path: &Path<F>,
     hook: Hook,
@@ -71,7 +72,7 @@ pub(crate) fn translate<F: Family>(
         // The later fragments have no ports, so they would not follow this one.
         return Err(Reason::Fragment);
     }
-    let verdict = steer(&path.hop, hook, packet, path.to_client);
+    let verdict = steer(tables, path.hop, hook, packet, path.to_client);
     rewrite::<F>(packet, &parsed.network, &parsed.key, &path.to, verdict)?;
     Ok(verdict)
 }
@@ -85,10 +86,10 @@ pub(crate) fn forward<F: Family>(
 ) -> Result<Verdict, Reason> {
     let Parsed { key, network, .. } = parsed;
     let hop = match tables.endpoint(&key.dst) {
-        Some(index) if network.hop_limit > 1 => tables.next_hop(index).unwrap_or_default(),
+        Some(hop) if network.hop_limit > 1 => hop,
         _ => return Ok(Verdict::Pass),
     };
-    let verdict = steer(&hop, Hook::Ingress, packet, false);
+    let verdict = steer(tables, hop, Hook::Ingress, packet, false);
     if verdict.bypasses_routing() {
         age::<F>(packet, network, key, verdict)?;
     }

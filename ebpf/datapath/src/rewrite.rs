@@ -41,7 +41,8 @@ pub(crate) fn age<F: Family>(
     key: &FlowKey<F::Addr>,
     verdict: Verdict,
 ) -> Result<(), Reason> {
-    F::store(packet, network, addrs(key), addrs(key), hop_limit(network, verdict)).ok_or(Reason::RewriteFailed)
+    F::store(packet, network, addrs(key), addrs(key), hop_limit(network, verdict))
+        .ok_or(Reason::RewriteFailed)
 }
 
 #[inline(always)]

@@ -31,8 +31,8 @@ const PORT_TRIES: u32 = 16;
 pub(crate) struct Path<F: Family> {
     /// The tuple that it gets.
     pub(crate) to: FlowKey<F::Addr>,
-    /// Where it leaves to.
-    pub(crate) hop: NextHop,
+    /// Where it leaves to: an index into the next hops.
+    pub(crate) hop: u32,
     /// Whether it is an answer.
     pub(crate) to_client: bool,
 }
@@ -86,7 +86,6 @@ pub(crate) fn follow<F: Family, T: Tables<F>>(
             return None;
         }
     }
-    let hop = tables.next_hop(hop).unwrap_or_default();
     Some(Path { to: flow.rewritten(key.protocol), hop, to_client })
 }
 
@@ -166,7 +165,11 @@ fn tend_peer<F: Family, T: Tables<F>>(tables: &T, key: &FlowKey<F::Addr>, flow: 
 ///
 /// A function of its own, so that its frame is not on the stack of packets of flows that are known.
 #[inline(never)]
-pub(crate) fn open<F: Family, T: Tables<F>>(tables: &T, packet: &Parsed<F>, service: u32) -> Result<(), Reason> {
+pub(crate) fn open<F: Family, T: Tables<F>>(
+    tables: &T,
+    packet: &Parsed<F>,
+    service: u32,
+) -> Result<(), Reason> {
     let key = &packet.key;
     let chosen = choose(tables, service)?;
     let backend = &chosen.backend;

@@ -13,20 +13,26 @@ use crate::track::{Halves, follow};
 /// What arrives from other nodes: an answer to a flow of ours is translated back, and what is for a pod goes straight
 /// there; all else is the kernel's.
 #[inline(always)]
-pub fn uplink_ingress<F: Family>(packet: &mut impl Packet, tables: &impl Tables<F>) -> Result<Verdict, Reason> {
+pub fn uplink_ingress<F: Family>(
+    packet: &mut impl Packet,
+    tables: &impl Tables<F>,
+) -> Result<Verdict, Reason> {
     let Some(parsed) = parse::<F>(packet) else { return Ok(Verdict::Pass) };
     if parsed.has_ports
         && parsed.network.hop_limit > 1
         && let Some(path) = follow(tables, &parsed, Halves::Reverse)
     {
-        return translate(packet, &parsed, &path, Hook::Ingress);
+        return translate(packet, tables, &parsed, &path, Hook::Ingress);
     }
     forward(packet, tables, &parsed)
 }
 
 /// What the node itself sends out: what its sockets did not translate. Attached only where the socket hooks are not.
 #[inline(always)]
-pub fn uplink_egress<F: Family>(packet: &mut impl Packet, tables: &impl Tables<F>) -> Result<Verdict, Reason> {
+pub fn uplink_egress<F: Family>(
+    packet: &mut impl Packet,
+    tables: &impl Tables<F>,
+) -> Result<Verdict, Reason> {
     let Some(parsed) = parse::<F>(packet) else { return Ok(Verdict::Pass) };
     Ok(serve(packet, tables, &parsed, Hook::Egress)?.unwrap_or(Verdict::Pass))
 }

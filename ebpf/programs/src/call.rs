@@ -142,11 +142,7 @@ socket_call!(Call4<'_>, V4, Addr4, SOCKETS4, addr4, |ctx: *mut bpf_sock_addr, ad
 ));
 socket_call!(Call6<'_>, V6, Addr6, SOCKETS6, addr6, set_addr6);
 // The last word of an IPv4-mapped address is the IPv4 address.
-socket_call!(
-    CallMapped<'_>,
-    V4,
-    Addr4,
-    SOCKETS4,
-    |ctx| Addr4(addr6(ctx).0[3]),
-    |ctx, addr| set_addr6(ctx, Addr6::from_mapped(addr))
-);
+socket_call!(CallMapped<'_>, V4, Addr4, SOCKETS4, |ctx| Addr4(addr6(ctx).0[3]), |ctx, addr| set_addr6(
+    ctx,
+    Addr6::from_mapped(addr)
+));

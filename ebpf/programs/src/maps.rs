@@ -8,8 +8,8 @@ use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, SkSto
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_coarse_ns};
 use aya_ebpf::macros::btf_map;
 use penstock_abi::{
-    Addr, Addr4, Addr6, Backend, Config, Counter, DropCount, Event, Flow, FlowKey, FrontendKey, NextHop, Reason,
-    Selection, Service, ServiceCount, SocketPeer, UdpPeer, UdpPeerKey, maps, timeout,
+    Addr, Addr4, Addr6, Backend, Config, Counter, DropCount, Event, Flow, FlowKey, FrontendKey, NextHop,
+    Reason, Selection, Service, ServiceCount, SocketPeer, UdpPeer, UdpPeerKey, maps, timeout,
 };
 use penstock_datapath::{FlowCell, Inserted, NodeTables, Tables, V4, V6};
 

@@ -32,6 +32,11 @@ impl Skb {
     }
 
     /// A pointer to `size` bytes at `offset`, where all of them may be reached.
+    ///
+    /// A network header lies 14 bytes into the packet, so its words are not aligned as Rust would have them. On this target
+    /// alignment only tells LLVM how wide an access may be, and a word in four accesses of a byte would cost more than
+    /// all else that is done with it. The kernel allows the wide access wherever the machine does, and its verifier
+    /// refuses the program where the machine does not.
     #[inline(always)]
     fn at(&self, offset: usize, size: usize) -> Option<*mut u8> {
         let start = self.0.data() + offset;
@@ -72,16 +77,16 @@ impl Packet for Skb {
     #[inline(always)]
     fn load<T: Plain>(&self, offset: usize) -> Option<T> {
         let start = self.at(offset, size_of::<T>())?;
-        // SAFETY: `at` has compared the end; every bit pattern is a `Plain` value.
-        Some(unsafe { start.cast::<T>().read_unaligned() })
+        // SAFETY: `at` has compared the end; every bit pattern is a `Plain` value. See `at` for the alignment.
+        Some(unsafe { start.cast::<T>().read() })
     }
 
     #[inline(always)]
     fn store<T: Plain>(&mut self, offset: usize, value: T) -> Option<()> {
         let start = self.at(offset, size_of::<T>())?;
         // SAFETY: `at` has compared the end; the kernel has made the head of a shared buffer our own (the verifier asks
-        // for that in the prologue of each program that stores).
-        unsafe { start.cast::<T>().write_unaligned(value) };
+        // for that in the prologue of each program that stores). See `at` for the alignment.
+        unsafe { start.cast::<T>().write(value) };
         Some(())
     }
 
@@ -111,4 +116,3 @@ impl Packet for Skb {
         Some(())
     }
 }
-

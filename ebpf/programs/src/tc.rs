@@ -5,8 +5,8 @@ use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, bpf_redir_neigh, bpf_redir_
 use aya_ebpf::helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_redirect_peer};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use penstock_abi::{Addr6, Reason};
-use penstock_datapath::{Packet, V4, V6, Verdict};
+use penstock_abi::Reason;
+use penstock_datapath::{NodeTables, Packet, V4, V6, Verdict};
 
 use crate::maps::{Kernel, count_drop};
 use crate::skb::Skb;
@@ -53,7 +53,11 @@ fn finish(packet: &Skb, outcome: Result<Verdict, Reason>) -> i32 {
         // SAFETY: the helper notes the device, and the kernel sends the packet there once the program has returned
         // (kernel 5.10).
         Ok(Verdict::Peer { ifindex }) => unsafe { bpf_redirect_peer(ifindex, 0) as i32 },
-        Ok(Verdict::Neighbour { ifindex, gateway }) => neighbour(ifindex, gateway),
+        // SAFETY: as above; without parameters the kernel's routing names the neighbour (kernel 5.10).
+        Ok(Verdict::Neighbour { ifindex }) => unsafe {
+            bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32
+        },
+        Ok(Verdict::Gateway { hop }) => gateway(hop),
         // SAFETY: as above.
         Ok(Verdict::Reinject { ifindex }) => unsafe { bpf_redirect(ifindex, INTO) as i32 },
         Err(reason) => {
@@ -64,21 +68,18 @@ fn finish(packet: &Skb, outcome: Result<Verdict, Reason>) -> i32 {
 }
 
 #[inline(always)]
-fn neighbour(ifindex: u32, gateway: Option<Addr6>) -> i32 {
-    let Some(gateway) = gateway else {
-        // SAFETY: the helper notes the device; without parameters the kernel's routing names the neighbour.
-        return unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) as i32 };
-    };
-    let mut params = match gateway.to_mapped() {
+fn gateway(hop: u32) -> i32 {
+    let Some(hop) = Kernel.next_hop(hop) else { return TC_ACT_UNSPEC };
+    let mut params = match hop.gateway.to_mapped() {
         Some(v4) => bpf_redir_neigh {
             nh_family: AF_INET,
             __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: [v4.0, 0, 0, 0] },
         },
         None => bpf_redir_neigh {
             nh_family: AF_INET6,
-            __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: gateway.0 },
+            __bindgen_anon_1: bpf_redir_neigh__bindgen_ty_1 { ipv6_nh: hop.gateway.0 },
         },
     };
     // SAFETY: the helper copies the parameters.
-    unsafe { bpf_redirect_neigh(ifindex, &mut params, size_of::<bpf_redir_neigh>() as i32, 0) as i32 }
+    unsafe { bpf_redirect_neigh(hop.ifindex, &mut params, size_of::<bpf_redir_neigh>() as i32, 0) as i32 }
 }
