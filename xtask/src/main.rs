@@ -13,6 +13,7 @@ mod setup;
 mod shell;
 mod show;
 mod test;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ enum Chore {
     Bench(show::Args),
     /// Fuzz the datapath
     Fuzz(fuzz::Args),
+    /// Boot other kernels and run packet tests and agent there
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Chore::Demo(args) => show::run("demo", &args),
         Chore::Bench(args) => show::run("bench", &args),
         Chore::Fuzz(args) => fuzz::run(&args),
+        Chore::Vm(args) => vm::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

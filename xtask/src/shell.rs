@@ -1,6 +1,6 @@
 //! Running other programs: every command is printed before it runs, and a failure names it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -30,22 +30,16 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{}` wrote no UTF-8", line(command)))
 }
 
-/// Whether `command` can be run and succeeds; its output is thrown away.
-pub(crate) fn succeeds(command: &mut Command) -> bool {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+/// Where a program is on the search path, or among the system's.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(Into::into));
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// Whether a program of this name is on the search path, or where system tools live.
+/// Whether a program of this name can be found.
 pub(crate) fn exists(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/sbin", "/sbin"].map(Into::into))
-        .any(|folder| folder.join(program).is_file())
+    find(program).is_some()
 }
 
 /// Whether this process is root.

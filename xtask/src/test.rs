@@ -1,10 +1,12 @@
 //! `cargo xtask test`: every tier of tests, with the eBPF object and the agent's binary built for them.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
+use serde::Deserialize;
 
 use crate::build::{self, Profile};
 use crate::{bpf, setup, shell, workspace};
@@ -14,7 +16,7 @@ pub(crate) const BINARY: &str = "PENSTOCK_BIN";
 
 /// A tier of tests: what it needs grows from one to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Tier {
+pub(crate) enum Tier {
     /// Unit and property tests of every crate: no root, no kernel
     Unit,
     /// Programs as loaded, fed by BPF_PROG_TEST_RUN, whole output packets compared
@@ -73,6 +75,35 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Builds a tier's test binary and returns its path.
+pub(crate) fn binary(tier: Tier, object: &Path) -> Result<PathBuf> {
+    let mut cargo = workspace::cargo();
+    for selection in tier.selections() {
+        cargo.arg("test").args(selection);
+    }
+    cargo.args(["--no-run", "--message-format=json-render-diagnostics"]).env(build::OBJECT, object);
+    eprintln!("$ {}", shell::line(&cargo));
+    let messages = shell::output(&mut cargo)?;
+    executable(&messages, tier.name()).with_context(|| format!("cargo built no test named {}", tier.name()))
+}
+
+/// The binary of the test target of this name, from cargo's messages.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    #[derive(Deserialize)]
+    struct Message {
+        target: Target,
+        executable: PathBuf,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        name: String,
+        kind: Vec<String>,
+    }
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Message>(line).ok());
+    let mut found = messages.filter(|m| m.target.name == name && m.target.kind == ["test"]);
+    found.next().map(|message| message.executable)
+}
+
 impl Tier {
     fn name(self) -> &'static str {
         match self {
@@ -123,7 +154,17 @@ fn is_closing(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_closing;
+    use super::{executable, is_closing};
+
+    #[test]
+    fn a_tests_binary_is_found_among_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"packet"},"executable":null}
+            {"reason":"compiler-artifact","target":{"kind":["bin"],"name":"packet"},"executable":"/t/bin"}
+            {"reason":"compiler-artifact","target":{"kind":["test"],"name":"packet"},"executable":"/t/packet-1"}
+            {"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(messages, "packet"), Some("/t/packet-1".into()));
+        assert_eq!(executable(messages, "lab"), None);
+    }
 
     #[test]
     fn closing_lines_are_kept_unless_nothing_ran() {

@@ -16,13 +16,7 @@ use crate::{setup, shell, workspace};
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
 
 /// BTF of maps and programs comes from the compiler's debug information, by way of the linker.
-const RUSTFLAGS: &[&str] = &[
-    "-Cdebuginfo=2",
-    "-Ctarget-cpu=v3",
-    "-Ctarget-feature=+allows-misaligned-mem-access",
-    "-Clinker=bpf-linker",
-    "-Clink-arg=--btf",
-];
+const RUSTFLAGS: &[&str] = &["-Cdebuginfo=2", "-Ctarget-cpu=v3", "-Clinker=bpf-linker", "-Clink-arg=--btf"];
 
 /// Builds the object, prints what is in it, and its path.
 pub(crate) fn run() -> Result<()> {

@@ -2,11 +2,9 @@
 
 mod direction;
 
-use std::process::Command;
-
 use anyhow::{Result, bail};
 
-use crate::{bpf, pins, setup, shell, workspace};
+use crate::{bpf, setup, shell, workspace};
 
 /// Runs every check; the first that fails ends it.
 pub(crate) fn run() -> Result<()> {
@@ -44,12 +42,6 @@ fn dependencies() -> Result<()> {
 
 /// Licences, bans and sources of what we depend on. Advisories are left out: they need a database from the network.
 fn deny() -> Result<()> {
-    if !shell::succeeds(Command::new("cargo-deny").arg("--version")) {
-        eprintln!(
-            "cargo-deny is not installed, so deny.toml is not checked: `cargo install --locked cargo-deny@{}`",
-            pins::CARGO_DENY
-        );
-        return Ok(());
-    }
+    setup::cargo_deny()?;
     shell::run(workspace::cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]))
 }

@@ -37,6 +37,7 @@ pub(crate) struct Suite {
 /// One version of a package that a suite has.
 pub(crate) struct Package {
     suite: Suite,
+    pub(crate) name: String,
     pub(crate) version: String,
 }
 
@@ -67,13 +68,16 @@ impl Apt {
         Ok(Self { mirrors, suites })
     }
 
-    /// Asks suite by suite, the machine's own first, for a version of a package; the first answer is taken.
-    pub(crate) fn find(&self, ask: impl Fn(&Suite) -> Result<Option<String>>) -> Result<Option<Package>> {
+    /// Asks suite by suite, the machine's own first, for a package's name and version; the first answer is taken.
+    pub(crate) fn find(
+        &self,
+        ask: impl Fn(&Suite) -> Result<Option<(String, String)>>,
+    ) -> Result<Option<Package>> {
         for name in &self.suites {
             for mirror in &self.mirrors {
                 let Some(suite) = Suite::fetch(mirror, name)? else { continue };
-                if let Some(version) = ask(&suite)? {
-                    return Ok(Some(Package { suite, version }));
+                if let Some((name, version)) = ask(&suite)? {
+                    return Ok(Some(Package { suite, name, version }));
                 }
             }
         }
@@ -117,6 +121,12 @@ impl Suite {
         Ok(table.lines().filter_map(|line| line.split('|').nth(1)).map(|v| v.trim().to_owned()).collect())
     }
 
+    /// The packages of this suite whose names start so.
+    pub(crate) fn names_with_prefix(&self, prefix: &str) -> Result<Vec<String>> {
+        let names = shell::output(self.apt("apt-cache").args(["pkgnames", prefix]))?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
     fn apt(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.args(&self.options);
@@ -125,15 +135,15 @@ impl Suite {
 }
 
 impl Package {
-    /// Downloads the package `name` of this version and unpacks it below `scratch`; returns the unpacked root.
-    pub(crate) fn unpack(&self, name: &str, scratch: &Path) -> Result<PathBuf> {
+    /// Downloads the package and unpacks it below `scratch`, which is emptied before; returns the unpacked root.
+    pub(crate) fn unpack(&self, scratch: &Path) -> Result<PathBuf> {
         let root = scratch.join("root");
         if scratch.exists() {
             fs::remove_dir_all(scratch).with_context(|| format!("cannot empty {}", scratch.display()))?;
         }
         fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
-        eprintln!("fetching {name} {} from this machine's package mirror", self.version);
-        let wanted = format!("{name}={}", self.version);
+        eprintln!("fetching {} {} from this machine's package mirror", self.name, self.version);
+        let wanted = format!("{}={}", self.name, self.version);
         shell::output(self.suite.apt("apt-get").args(["download", "-q", &wanted]).current_dir(scratch))?;
         let archive = fs::read_dir(scratch)?
             .filter_map(|entry| Some(entry.ok()?.path()))

@@ -12,6 +12,9 @@ use anyhow::{Context as _, Result, bail};
 use super::Apt;
 use crate::{shell, workspace};
 
+/// Debian's package of them.
+const PACKAGE: &str = "rust-src";
+
 /// Sees to it that `-Z build-std=core` finds the sources.
 pub(crate) fn ensure() -> Result<()> {
     let library = library()?;
@@ -37,12 +40,15 @@ pub(crate) fn from_debian(library: &Path) -> Result<()> {
     let scratch = workspace::target().join("rust-src");
     let apt = Apt::new()?;
     let package = apt
-        .find(|suite| suite.versions_of("rust-src").map(|all| all.into_iter().find(|v| is_of(v, &release))))?
-        .with_context(|| format!("no suite of this machine's package mirror has rust-src {release}"))?;
-    let unpacked = package.unpack("rust-src", &scratch)?;
+        .find(|suite| {
+            let version = suite.versions_of(PACKAGE)?.into_iter().find(|version| is_of(version, &release));
+            Ok(version.map(|version| (PACKAGE.to_owned(), version)))
+        })?
+        .with_context(|| format!("no suite of this machine's package mirror has {PACKAGE} {release}"))?;
+    let unpacked = package.unpack(&scratch)?;
     let found = unpacked.join("usr/src").join(format!("rustc-{release}")).join("library");
     if !is_complete(&found) {
-        bail!("the package rust-src {} holds no library folder at {}", package.version, found.display());
+        bail!("the package {PACKAGE} {} holds no library folder at {}", package.version, found.display());
     }
     // Copied aside and renamed, so that an interrupted copy is never taken for the whole.
     let aside = library.with_extension("partial");

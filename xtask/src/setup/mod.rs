@@ -2,16 +2,17 @@
 //! what it provides is there.
 
 mod apt;
+mod cargo_tools;
 mod core_sources;
-mod linker;
 mod system;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 
-pub(crate) use apt::Apt;
-pub(crate) use system::{LAB, require};
+pub(crate) use apt::{Apt, Suite};
+pub(crate) use cargo_tools::cargo_deny;
+pub(crate) use system::{LAB, VM, require};
 
 /// Prepares a machine for the chores.
 #[derive(clap::Args)]
@@ -27,11 +28,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return core_sources::from_debian(folder);
     }
     bpf_toolchain()?;
+    cargo_deny()?;
     require(system::ALL)
 }
 
 /// What compiling for the bpf target needs.
 pub(crate) fn bpf_toolchain() -> Result<()> {
     core_sources::ensure()?;
-    linker::ensure()
+    cargo_tools::bpf_linker()
 }

@@ -14,26 +14,26 @@ pub(crate) struct Tool {
 }
 
 /// `ip` and `tc`: the lab's nodes and wires.
-pub(crate) const IPROUTE2: Tool = Tool { program: "ip", package: "iproute2" };
+const IPROUTE2: Tool = Tool { program: "ip", package: "iproute2" };
 /// Turns checksum and segmentation offloads on and off in tests.
-pub(crate) const ETHTOOL: Tool = Tool { program: "ethtool", package: "ethtool" };
+const ETHTOOL: Tool = Tool { program: "ethtool", package: "ethtool" };
 /// Shows that no rule is anywhere, and is what the benchmark compares with.
-pub(crate) const NFTABLES: Tool = Tool { program: "nft", package: "nftables" };
+const NFTABLES: Tool = Tool { program: "nft", package: "nftables" };
 /// Boots other kernels.
-pub(crate) const QEMU: Tool = Tool { program: "qemu-system-x86_64", package: "qemu-system-x86" };
+const QEMU: Tool = Tool { program: "qemu-system-x86_64", package: "qemu-system-x86" };
 /// The userland inside those machines.
-pub(crate) const BUSYBOX: Tool = Tool { program: "busybox", package: "busybox-static" };
-/// Packs their file system.
-pub(crate) const CPIO: Tool = Tool { program: "cpio", package: "cpio" };
+const BUSYBOX: Tool = Tool { program: "busybox", package: "busybox-static" };
+/// Makes programs fit into their memory.
+const STRIP: Tool = Tool { program: "strip", package: "binutils" };
 /// Unpacks kernel modules.
-pub(crate) const XZ: Tool = Tool { program: "xz", package: "xz-utils" };
+const XZ: Tool = Tool { program: "xz", package: "xz-utils" };
 
 /// What the lab needs.
 pub(crate) const LAB: &[Tool] = &[IPROUTE2, ETHTOOL, NFTABLES];
 /// What virtual machines need.
-pub(crate) const VM: &[Tool] = &[QEMU, BUSYBOX, CPIO, XZ, IPROUTE2];
+pub(crate) const VM: &[Tool] = &[QEMU, BUSYBOX, STRIP, XZ, IPROUTE2, ETHTOOL, NFTABLES];
 /// What any chore needs.
-pub(crate) const ALL: &[Tool] = &[IPROUTE2, ETHTOOL, NFTABLES, QEMU, BUSYBOX, CPIO, XZ];
+pub(crate) const ALL: &[Tool] = VM;
 
 /// Sees to it that the tools are there: installs what is missing where this process may, else says what to install.
 pub(crate) fn require(tools: &[Tool]) -> Result<()> {
