@@ -8,8 +8,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use nix::sched::{CloneFlags, setns};
 
+use super::cgroup;
 use super::process::{Load, Process};
-use super::run::NETNS;
+use super::run::{NETNS, Run};
 use super::sys::{Doors, enter_on_exec};
 use crate::probe::{self, Answer, Ask, Serve, Task};
 
@@ -41,6 +42,21 @@ impl Place {
                 .with_context(|| format!("opening {}", procs.display()))?,
         };
         Ok(Self { name: namespace.to_owned(), doors: Arc::new(doors) })
+    }
+
+    /// A node (`n1`) or a pod of a run that is up, whoever started it.
+    pub fn of(run: &Run, node: &str, pod: Option<&str>) -> Result<Self> {
+        let group = cgroup::root()?.join(run.name(node));
+        match pod {
+            Some(pod) => Self::open(&run.name(&format!("{node}-{pod}")), &group.join(pod), None),
+            None => {
+                // The keeper of the node's mounts is the only process of the group itself.
+                let keeper = fs::read_to_string(group.join("cgroup.procs"))
+                    .with_context(|| format!("reading {}", group.display()))?;
+                let keeper = keeper.trim_end().parse().context("the node's keeper is gone")?;
+                Self::open(&run.name(node), &group.join("host"), Some(keeper))
+            }
+        }
     }
 
     /// A command whose process will run here.

@@ -65,6 +65,11 @@ impl Process {
         self.wait(Duration::from_secs(20))
     }
 
+    /// Lets it go on after this program's end.
+    pub fn leave(self) {
+        std::mem::forget(self);
+    }
+
     /// Waits for the end, at most this long.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
         let deadline = Instant::now() + limit;
