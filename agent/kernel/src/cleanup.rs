@@ -1,0 +1,56 @@
+//! Taking away everything that Penstock made, and nothing else.
+
+use std::path::Path;
+
+use crate::attach::{Attacher, DeviceMode};
+use crate::bpffs::{Pins, list, remove_folder};
+use crate::node::NodeNet;
+use crate::{Error, Hook, routes};
+
+/// What was taken away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Programs detached, each as hook and device.
+    pub detached: Vec<(Hook, Option<u32>)>,
+    /// Routes.
+    pub routes: Vec<routes::Route>,
+    /// Folders of maps, by name.
+    pub maps: Vec<String>,
+}
+
+/// Detaches all programs, removes our routes, then the maps of every schema, and the folder of pins. The cgroup, where
+/// given, and the devices of this network namespace are also searched for programs of ours that no pin names. Calling
+/// again goes on where an error ended it; with nothing left it does nothing.
+///
+/// Switches of the kernel stay as they are: others may rely on them by now. So does the mount of the bpffs.
+///
+/// # Errors
+/// [`Error::System`].
+pub fn cleanup(pins: &Pins, cgroup: Option<&Path>) -> Result<Removed, Error> {
+    let mut removed = Removed::default();
+    let attacher = Attacher::new(pins, DeviceMode::Tcx);
+    for attachment in attacher.attached()? {
+        match attachment.ifindex {
+            Some(ifindex) => attacher.detach_device(attachment.hook, ifindex)?,
+            None => attacher.detach_cgroup(attachment.hook, None)?,
+        }
+        removed.detached.push((attachment.hook, attachment.ifindex));
+    }
+    for ifindex in NodeNet::read()?.devices.keys() {
+        for hook in Hook::POD.into_iter().chain(Hook::UPLINK) {
+            attacher.detach_device(hook, *ifindex)?;
+        }
+    }
+    if let Some(cgroup) = cgroup {
+        for hook in Hook::SOCKET {
+            attacher.detach_cgroup(hook, Some(cgroup))?;
+        }
+    }
+    for route in routes::own()? {
+        routes::remove(&route)?;
+        removed.routes.push(route);
+    }
+    removed.maps = list(&pins.base())?.into_iter().filter(|name| name != "links").collect();
+    remove_folder(&pins.base())?;
+    Ok(removed)
+}

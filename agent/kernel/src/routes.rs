@@ -1,0 +1,141 @@
+//! Direct routes to the pods of other nodes.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
+use crate::Error;
+use crate::netlink::Netlink;
+use crate::node::{main_table, to_ip};
+
+/// `rtm_protocol` of every route that Penstock makes, and the mark by which it knows them: the letter p. Numbers from
+/// 128 up are registered in `include/uapi/linux/rtnetlink.h` no further than 192; this one is not, nor is it in
+/// iproute2's `rt_protos`.
+pub const PROTOCOL: u8 = 0x70;
+
+/// A route to the pods of another node on the same link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Route {
+    /// The first address of the range.
+    pub destination: IpAddr,
+    /// The length of the range's prefix.
+    pub prefix: u8,
+    /// The other node's address.
+    pub gateway: IpAddr,
+    /// The device that leads there.
+    pub ifindex: u32,
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { destination, prefix, gateway, ifindex } = self;
+        write!(f, "{destination}/{prefix} via {gateway} on device {ifindex}")
+    }
+}
+
+/// The routes of the main table that Penstock made, of this agent or one before.
+///
+/// # Errors
+/// [`Error::System`].
+pub fn own() -> Result<Vec<Route>, Error> {
+    let mut routes: Vec<Route> =
+        all(&mut open()?)?.into_iter().filter(|(_, protocol)| *protocol == PROTOCOL).map(|(route, _)| route).collect();
+    routes.sort_unstable();
+    Ok(routes)
+}
+
+/// Makes a route, or changes ours to the same destination. That it is there already is no error.
+///
+/// # Errors
+/// [`Error::ForeignRoute`] where someone else made a route to that destination; [`Error::System`] where the kernel
+/// refuses, `ENETUNREACH` where the gateway is not on the device's link.
+pub fn ensure(route: &Route) -> Result<(), Error> {
+    let mut netlink = open()?;
+    let failed = || Error::system("add route", route);
+    match netlink.request(RouteNetlinkMessage::NewRoute(message(route)), NLM_F_CREATE | NLM_F_EXCL) {
+        Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+        result => return result.map_err(failed()),
+    }
+    let there: Vec<(Route, u8)> = all(&mut netlink)?
+        .into_iter()
+        .filter(|(other, _)| (other.destination, other.prefix) == (route.destination, route.prefix))
+        .collect();
+    if let Some((_, protocol)) = there.iter().find(|(_, protocol)| *protocol != PROTOCOL) {
+        let Route { destination, prefix, .. } = *route;
+        return Err(Error::ForeignRoute { destination, prefix, protocol: *protocol });
+    }
+    if there.iter().any(|(other, _)| other == route) {
+        return Ok(());
+    }
+    let replace = NLM_F_CREATE | NLM_F_REPLACE;
+    netlink.request(RouteNetlinkMessage::NewRoute(message(route)), replace).map_err(failed())
+}
+
+/// Removes a route of ours; that it is gone is no error.
+///
+/// # Errors
+/// [`Error::System`].
+pub fn remove(route: &Route) -> Result<(), Error> {
+    // The kernel compares the protocol in the request with the route's, so this takes away none but ours.
+    match open()?.request(RouteNetlinkMessage::DelRoute(message(route)), 0) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENODEV)) => Ok(()),
+        result => result.map_err(Error::system("delete route", route)),
+    }
+}
+
+fn open() -> Result<Netlink, Error> {
+    Netlink::open().map_err(Error::system("open", "netlink"))
+}
+
+fn message(route: &Route) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    let header = &mut message.header;
+    header.address_family =
+        if route.destination.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    header.destination_prefix_length = route.prefix;
+    header.table = RouteHeader::RT_TABLE_MAIN;
+    header.protocol = RouteProtocol::from(PROTOCOL);
+    header.scope = RouteScope::Universe;
+    header.kind = RouteType::Unicast;
+    message.attributes = vec![
+        RouteAttribute::Destination(route.destination.into()),
+        RouteAttribute::Gateway(route.gateway.into()),
+        RouteAttribute::Oif(route.ifindex),
+    ];
+    message
+}
+
+/// The routes of the main table that have a destination, those without gateway with their destination for one, each with
+/// its protocol.
+fn all(netlink: &mut Netlink) -> Result<Vec<(Route, u8)>, Error> {
+    let mut routes = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let messages = netlink.dump(main_table(family)).map_err(Error::system("netlink dump", "routes"))?;
+        for message in messages {
+            if let RouteNetlinkMessage::NewRoute(message) = message {
+                routes.extend(parse(&message));
+            }
+        }
+    }
+    Ok(routes)
+}
+
+fn parse(message: &RouteMessage) -> Option<(Route, u8)> {
+    let (mut destination, mut gateway, mut ifindex) = (None, None, 0);
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => destination = to_ip(address),
+            RouteAttribute::Gateway(address) => gateway = to_ip(address),
+            RouteAttribute::Oif(index) => ifindex = *index,
+            RouteAttribute::Table(table) if *table != u32::from(RouteHeader::RT_TABLE_MAIN) => return None,
+            _ => {}
+        }
+    }
+    let destination = destination?;
+    let prefix = message.header.destination_prefix_length;
+    let gateway = gateway.unwrap_or(destination);
+    Some((Route { destination, prefix, gateway, ifindex }, message.header.protocol.into()))
+}

@@ -1,0 +1,32 @@
+//! The few switches of this network namespace that a node with pods needs.
+
+use std::fs;
+use std::path::Path;
+
+use crate::Error;
+
+/// Turns on forwarding of both families, as every pod network does. A namespace without IPv6 is left at that.
+///
+/// # Errors
+/// [`Error::System`] where the switch cannot be written.
+pub fn enable_forwarding() -> Result<(), Error> {
+    set("/proc/sys/net/ipv4/ip_forward", "1")?;
+    set("/proc/sys/net/ipv6/conf/all/forwarding", "1")
+}
+
+/// Makes the reverse-path filter of a pod's device loose (RFC 3704, 2.4): a reply that is translated at the client's device
+/// comes from an address whose route leads elsewhere. That the device is gone is no error.
+///
+/// # Errors
+/// [`Error::System`] where the switch cannot be written.
+pub fn loosen_reverse_path_filter(device: &str) -> Result<(), Error> {
+    set(&format!("/proc/sys/net/ipv4/conf/{device}/rp_filter"), "2")
+}
+
+/// Writes a switch unless it is so already, for a file that may be read-only then; a missing one is skipped.
+fn set(path: &str, value: &str) -> Result<(), Error> {
+    if !Path::new(path).exists() || fs::read_to_string(path).is_ok_and(|now| now.trim() == value) {
+        return Ok(());
+    }
+    fs::write(path, value).map_err(Error::system("write", path))
+}
