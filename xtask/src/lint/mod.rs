@@ -8,6 +8,7 @@ use crate::{bpf, setup, shell, workspace};
 
 /// Runs every check; the first that fails ends it.
 pub(crate) fn run() -> Result<()> {
+    setup::checkers()?;
     shell::run(workspace::cargo().args(["fmt", "--all", "--check"]))?;
     dependencies()?;
     setup::bpf_toolchain()?;
@@ -42,6 +43,5 @@ fn dependencies() -> Result<()> {
 
 /// Licences, bans and sources of what we depend on. Advisories are left out: they need a database from the network.
 fn deny() -> Result<()> {
-    setup::cargo_deny()?;
     shell::run(workspace::cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]))
 }

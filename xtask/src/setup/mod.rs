@@ -7,12 +7,14 @@ mod core_sources;
 mod system;
 
 use std::path::PathBuf;
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 pub(crate) use apt::{Apt, Suite};
-pub(crate) use cargo_tools::cargo_deny;
 pub(crate) use system::{LAB, VM, require};
+
+use crate::{shell, workspace};
 
 /// Prepares a machine for the chores.
 #[derive(clap::Args)]
@@ -28,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return core_sources::from_debian(folder);
     }
     bpf_toolchain()?;
-    cargo_deny()?;
+    checkers()?;
     require(system::ALL)
 }
 
@@ -36,4 +38,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 pub(crate) fn bpf_toolchain() -> Result<()> {
     core_sources::ensure()?;
     cargo_tools::bpf_linker()
+}
+
+/// What `cargo xtask lint` checks with.
+pub(crate) fn checkers() -> Result<()> {
+    for component in ["rustfmt", "clippy"] {
+        let subcommand = component.trim_start_matches("rust");
+        if shell::output(workspace::cargo().args([subcommand, "--version"])).is_err() {
+            let mut rustup = Command::new("rustup");
+            shell::run(rustup.current_dir(workspace::root()).args(["component", "add", component]))
+                .with_context(|| format!("{component} is needed: `rustup component add {component}`"))?;
+        }
+    }
+    cargo_tools::cargo_deny()
 }

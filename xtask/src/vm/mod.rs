@@ -98,8 +98,11 @@ fn boot(series: &str, load: &Load, timeout: Duration) -> Result<String> {
     let contents = pack(&kernel, load)?;
     fs::write(&image, contents).with_context(|| format!("cannot write {}", image.display()))?;
     let result = folder.join(format!("result-{}", kernel.release));
-    let failed = qemu::boot(&kernel, &image, &result, timeout)?;
-    fs::remove_file(&image).with_context(|| format!("cannot remove {}", image.display()))?;
+    let outcome = qemu::boot(&kernel, &image, &result, timeout);
+    for file in [image, result] {
+        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+    }
+    let failed = outcome?;
     if failed != 0 {
         bail!("{failed} of {} steps failed", load.steps.len());
     }
