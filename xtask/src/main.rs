@@ -36,7 +36,7 @@ enum Chore {
     /// Build the agent with the eBPF programs inside
     Build(build::Args),
     /// Formatting, clippy for host and bpf target, docs, direction of dependencies, licences
-    Lint,
+    Lint(lint::Args),
     /// Run the tests
     Test(test::Args),
     /// Make a small cluster out of network namespaces and show Services at work
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
         Chore::Setup(args) => setup::run(&args),
         Chore::Bpf => bpf::run(),
         Chore::Build(args) => build::run(&args),
-        Chore::Lint => lint::run(),
+        Chore::Lint(args) => lint::run(&args),
         Chore::Test(args) => test::run(&args),
         Chore::Demo(args) => show::run("demo", &args),
         Chore::Bench(args) => show::run("bench", &args),

@@ -76,7 +76,7 @@ impl Selection {
             return None;
         }
         // A multiplication and a shift in place of a remainder: Lemire, "Fast Random Integer Generation", 2019.
-        Some(self.base().wrapping_add((random as u64 * count as u64 >> 32) as u32))
+        Some(self.base().wrapping_add(((random as u64 * count as u64) >> 32) as u32))
     }
 }
 

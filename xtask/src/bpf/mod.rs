@@ -31,7 +31,7 @@ pub(crate) fn run() -> Result<()> {
 /// Where the kernel would refuse a program that the compiler did not: a stack too deep, a panic that can be reached.
 pub(crate) fn build() -> Result<PathBuf> {
     setup::bpf_toolchain()?;
-    shell::run(cargo("build").args(["--profile", "bpf"]))?;
+    shell::run(&mut cargo("build"))?;
     let object = workspace::target().join("bpf").join(TARGET).join("bpf").join(workspace::PROGRAMS);
     let object =
         object.canonicalize().with_context(|| format!("the build left no object at {}", object.display()))?;
@@ -67,7 +67,8 @@ fn check(path: &Path) -> Result<()> {
 pub(crate) fn cargo(subcommand: &str) -> std::process::Command {
     let mut command = workspace::cargo();
     command
-        .args([subcommand, "--package", workspace::PROGRAMS, "--target", TARGET, "-Zbuild-std=core"])
+        .args([subcommand, "--package", workspace::PROGRAMS, "--profile", "bpf"])
+        .args(["--target", TARGET, "-Zbuild-std=core"])
         .arg("--target-dir")
         .arg(workspace::target().join("bpf"))
         .env("RUSTC_BOOTSTRAP", "1")

@@ -1,31 +1,78 @@
-//! `cargo xtask lint`: formatting, clippy for both targets, docs, the direction of dependencies, cargo-deny.
+//! `cargo xtask lint`: formatting, the direction of dependencies, clippy for both targets, docs, cargo-deny.
 
 mod direction;
 
 use anyhow::{Result, bail};
+use clap::ValueEnum;
 
 use crate::{bpf, setup, shell, workspace};
 
-/// Runs every check; the first that fails ends it.
-pub(crate) fn run() -> Result<()> {
+/// What to check.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only these checks; all where none is named
+    #[arg(value_enum)]
+    checks: Vec<Check>,
+}
+
+/// One check.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Check {
+    /// Formatting
+    Format,
+    /// Dependencies point one way, and what is pure stays pure
+    Direction,
+    /// Clippy, for the host
+    Host,
+    /// Clippy, for the bpf target
+    Bpf,
+    /// The documentation builds without a warning
+    Docs,
+    /// Licences, bans and sources of dependencies, by deny.toml
+    Deny,
+}
+
+/// Runs the checks, all of them even where one fails.
+pub(crate) fn run(args: &Args) -> Result<()> {
     setup::checkers()?;
-    shell::run(workspace::cargo().args(["fmt", "--all", "--check"]))?;
-    dependencies()?;
-    setup::bpf_toolchain()?;
-    shell::run(workspace::cargo().arg("clippy").args(workspace::HOST).args([
-        "--all-targets",
-        "--",
-        "--deny",
-        "warnings",
-    ]))?;
-    shell::run(bpf::cargo("clippy").args(["--", "--deny", "warnings"]))?;
-    shell::run(
-        workspace::cargo()
-            .args(["doc", "--no-deps"])
-            .args(workspace::HOST)
-            .env("RUSTDOCFLAGS", "--deny warnings"),
-    )?;
-    deny()
+    let checks = if args.checks.is_empty() { Check::value_variants() } else { &args.checks };
+    let mut failed = Vec::new();
+    for check in checks {
+        if let Err(error) = check.run() {
+            eprintln!("error: {error:#}");
+            failed.push(format!("{check:?}").to_lowercase());
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+impl Check {
+    fn run(self) -> Result<()> {
+        let mut cargo = workspace::cargo();
+        match self {
+            Self::Format => shell::run(cargo.args(["fmt", "--all", "--check"])),
+            Self::Direction => dependencies(),
+            Self::Host => {
+                cargo.arg("clippy").args(workspace::HOST).args(["--all-targets", "--", "--deny", "warnings"]);
+                shell::run(&mut cargo)
+            }
+            Self::Bpf => {
+                setup::bpf_toolchain()?;
+                shell::run(bpf::cargo("clippy").args(["--", "--deny", "warnings"]))
+            }
+            Self::Docs => {
+                cargo.args(["doc", "--no-deps"]).args(workspace::HOST).env("RUSTDOCFLAGS", "--deny warnings");
+                shell::run(&mut cargo)
+            }
+            // Advisories are left out: they need a database from the network.
+            Self::Deny => {
+                shell::run(cargo.args(["deny", "--locked", "check", "bans", "licenses", "sources"]))
+            }
+        }
+    }
 }
 
 /// Fails where a dependency points against the design.
@@ -39,9 +86,4 @@ fn dependencies() -> Result<()> {
         eprintln!("{fault}");
     }
     bail!("{} dependencies point the wrong way, see above", faults.len());
-}
-
-/// Licences, bans and sources of what we depend on. Advisories are left out: they need a database from the network.
-fn deny() -> Result<()> {
-    shell::run(workspace::cargo().args(["deny", "--locked", "check", "bans", "licenses", "sources"]))
 }
