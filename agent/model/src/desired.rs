@@ -1,0 +1,155 @@
+//! What the tables should hold for one Service: a pure function of the view.
+//!
+//! The rules are kube-proxy's (1.36, `pkg/proxy/endpointslicecache.go` and `topology.go`): all slices of a Service are
+//! merged by family; a port is matched by name and protocol; of one endpoint in several slices the copy that is not
+//! terminating counts; ready endpoints serve, and where there is none, those that still serve while they terminate.
+
+use std::net::IpAddr;
+
+use penstock_abi::Protocol;
+
+use crate::tables::{Family, Frontend};
+use crate::view::{Endpoint, Port, QualifiedName, Service, ServiceView};
+
+/// One port of one Service in one family: what has a service index.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct DesiredPort {
+    /// The port's name.
+    pub(crate) name: Box<str>,
+    pub(crate) family: Family,
+    pub(crate) protocol: Protocol,
+    /// Where it is reached, ascending. Never empty.
+    pub(crate) frontends: Vec<Frontend>,
+    /// Where it leads, ascending. Empty: there is no endpoint anywhere, and clients are refused.
+    pub(crate) endpoints: Vec<(IpAddr, u16)>,
+}
+
+/// The frontends that a Service claims, in no order that means anything.
+pub(crate) fn claims(service: &Service) -> impl Iterator<Item = Frontend> {
+    service.ports.iter().flat_map(|port| {
+        service.addresses.iter().map(|addr| Frontend {
+            addr: *addr,
+            port: port.port,
+            protocol: port.protocol,
+        })
+    })
+}
+
+/// The ports of a Service that have a frontend which `owns` grants, in the order of the Service and of the families.
+pub(crate) fn ports(view: &ServiceView, owns: impl Fn(&Frontend) -> bool) -> Vec<DesiredPort> {
+    let Some(service) = &view.service else { return Vec::new() };
+    let mut ports = Vec::with_capacity(service.ports.len() * service.addresses.len());
+    for port in &service.ports {
+        for family in Family::ALL {
+            let mut frontends: Vec<Frontend> = service
+                .addresses
+                .iter()
+                .filter(|addr| Family::of(**addr) == family)
+                .map(|addr| Frontend { addr: *addr, port: port.port, protocol: port.protocol })
+                .filter(&owns)
+                .collect();
+            if frontends.is_empty() {
+                continue;
+            }
+            frontends.sort_unstable();
+            let endpoints = endpoints(view, port, family);
+            let (name, protocol) = (port.name.clone(), port.protocol);
+            ports.push(DesiredPort { name, family, protocol, frontends, endpoints });
+        }
+    }
+    ports
+}
+
+/// `namespace/name:port`, or `namespace/name` for a port without a name.
+pub(crate) fn full_name(service: &QualifiedName, port: &str) -> Box<str> {
+    if port.is_empty() { service.as_str().into() } else { format!("{service}:{port}").into() }
+}
+
+fn endpoints(view: &ServiceView, port: &Port, family: Family) -> Vec<(IpAddr, u16)> {
+    let matched = view.slices.iter().filter(|slice| slice.family == family).flat_map(|slice| {
+        let own = |known: &&Port| (&known.name, known.protocol) == (&port.name, port.protocol);
+        let numbers = slice.ports.iter().filter(own).map(|known| known.port);
+        numbers.flat_map(|number| slice.endpoints.iter().map(move |endpoint| (*endpoint, number)))
+    });
+    let mut all: Vec<(Endpoint, u16)> = matched.collect();
+    // The copy to keep comes first; its other conditions make the order total, whatever the order of the slices.
+    all.sort_unstable_by_key(|(endpoint, number)| {
+        (endpoint.addr, *number, endpoint.terminating, !endpoint.ready, !endpoint.serving)
+    });
+    all.dedup_by_key(|(endpoint, number)| (endpoint.addr, *number));
+    let usable = |usable: fn(&Endpoint) -> bool| {
+        let chosen = all.iter().filter(move |(endpoint, _)| usable(endpoint));
+        chosen.map(|(endpoint, number)| (endpoint.addr, *number)).collect::<Vec<_>>()
+    };
+    let ready = usable(|endpoint| endpoint.ready);
+    if ready.is_empty() { usable(|endpoint| endpoint.serving && endpoint.terminating) } else { ready }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::Slice;
+
+    fn endpoint(last: u8, ready: bool, serving: bool, terminating: bool) -> Endpoint {
+        Endpoint { addr: IpAddr::from([10, 0, 0, last]), ready, serving, terminating }
+    }
+
+    fn port(name: &str, port: u16) -> Port {
+        Port { name: name.into(), protocol: Protocol::TCP, port }
+    }
+
+    /// The last octets of the endpoints of port `http` for slices of these endpoints.
+    fn chosen(slices: &[&[Endpoint]]) -> Vec<u8> {
+        let slices = slices.iter().enumerate().map(|(i, endpoints)| Slice {
+            name: i.to_string().into(),
+            family: Family::V4,
+            ports: [port("metrics", 9090), port("http", 8080)].into(),
+            endpoints: (*endpoints).into(),
+        });
+        let view = ServiceView { service: None, slices: slices.collect() };
+        let endpoints = endpoints(&view, &port("http", 80), Family::V4);
+        assert!(endpoints.iter().all(|(_, port)| *port == 8080));
+        let last = |addr| match addr {
+            IpAddr::V4(ip) => ip.octets()[3],
+            IpAddr::V6(_) => 0,
+        };
+        endpoints.iter().map(|(addr, _)| last(*addr)).collect()
+    }
+
+    #[test]
+    fn the_slices_of_a_service_are_merged() {
+        let ready = |last| endpoint(last, true, true, false);
+        assert_eq!(chosen(&[&[ready(3), ready(1)], &[ready(2), ready(1)]]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn ready_endpoints_alone_serve_where_there_are_any() {
+        assert_eq!(
+            chosen(&[&[
+                endpoint(1, true, true, false),
+                endpoint(2, false, true, true),
+                endpoint(3, false, false, false)
+            ]]),
+            [1]
+        );
+    }
+
+    #[test]
+    fn endpoints_that_end_but_still_serve_are_the_last_resort() {
+        assert_eq!(
+            chosen(&[&[
+                endpoint(1, false, true, false),
+                endpoint(2, false, true, true),
+                endpoint(3, false, false, true)
+            ]]),
+            [2]
+        );
+    }
+
+    #[test]
+    fn of_two_copies_of_an_endpoint_the_one_that_is_not_terminating_counts() {
+        let (stays, ends) = (endpoint(1, true, true, false), endpoint(1, false, true, true));
+        assert_eq!(chosen(&[&[ends, endpoint(2, false, true, true)], &[stays]]), [1]);
+        assert_eq!(chosen(&[&[stays], &[ends, endpoint(2, false, true, true)]]), [1]);
+    }
+}

@@ -1,0 +1,307 @@
+//! The cluster as it was told last, in the compact form that desired state is computed from.
+//!
+//! An event names what it makes stale and nothing else: a slice its own Service, a Node the ways to its addresses. An
+//! event that changes nothing makes nothing stale.
+
+mod pods;
+mod validate;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnetwork::IpNetwork;
+use penstock_abi::Protocol;
+
+use crate::objects::{self, Event, Kind, Object, ObjectKey, Timestamp};
+use crate::tables::{Family, PerFamily};
+use crate::warning::Warning;
+use pods::Pods;
+
+/// `namespace/name` of a namespaced object.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QualifiedName(Arc<str>);
+
+impl QualifiedName {
+    /// From the two parts.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        let mut text = String::with_capacity(namespace.len() + 1 + name.len());
+        text.push_str(namespace);
+        text.push('/');
+        text.push_str(name);
+        Self(text.into())
+    }
+
+    fn of(metadata: &objects::Metadata) -> Self {
+        Self::new(namespace(metadata), &metadata.name)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The key of the object of this name and a kind.
+    pub fn key(&self, kind: Kind) -> ObjectKey {
+        let (namespace, name) = self.0.split_once('/').unwrap_or(("", &self.0));
+        ObjectKey::new(kind, namespace, name)
+    }
+}
+
+impl From<&ObjectKey> for QualifiedName {
+    fn from(key: &ObjectKey) -> Self {
+        Self::new(&key.namespace, &key.name)
+    }
+}
+
+impl fmt::Display for QualifiedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for QualifiedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+fn namespace(metadata: &objects::Metadata) -> &str {
+    if metadata.namespace.is_empty() { "default" } else { &metadata.namespace }
+}
+
+/// A Service that is to be served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Service {
+    pub(crate) created: Option<Timestamp>,
+    pub(crate) addresses: Box<[IpAddr]>,
+    pub(crate) ports: Box<[Port]>,
+}
+
+/// One port of a Service, or of the endpoints of a slice.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Port {
+    pub(crate) name: Box<str>,
+    pub(crate) protocol: Protocol,
+    pub(crate) port: u16,
+}
+
+/// A slice of the endpoints of a Service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Slice {
+    pub(crate) name: Box<str>,
+    pub(crate) family: Family,
+    pub(crate) ports: Box<[Port]>,
+    pub(crate) endpoints: Box<[Endpoint]>,
+}
+
+/// One endpoint, its conditions resolved: what is not told is ready, serving and not terminating.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) addr: IpAddr,
+    pub(crate) ready: bool,
+    pub(crate) serving: bool,
+    pub(crate) terminating: bool,
+}
+
+/// All that is told of one Service. Its slices may come before it does.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceView {
+    pub(crate) service: Option<Service>,
+    /// In no order that means anything.
+    pub(crate) slices: Vec<Slice>,
+}
+
+/// What a Node says of the ways to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct NodeView {
+    /// Every internal address.
+    pub(crate) addresses: Box<[IpAddr]>,
+    /// The first internal address of each family.
+    pub(crate) internal: PerFamily<Option<IpAddr>>,
+    /// The ranges of its pods.
+    pub(crate) pod_cidrs: Box<[IpNetwork]>,
+}
+
+/// What events have made stale.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Services, and whether more than their endpoints has changed.
+    pub(crate) services: BTreeMap<QualifiedName, bool>,
+    /// Addresses and ranges whose ways may have changed.
+    pub(crate) ways: Vec<IpNetwork>,
+    /// What was skipped.
+    pub(crate) warnings: Vec<Warning>,
+}
+
+impl Changes {
+    fn service(&mut self, name: &QualifiedName, itself: bool) {
+        *self.services.entry(name.clone()).or_default() |= itself;
+    }
+
+    fn node(&mut self, node: &NodeView) {
+        self.ways.extend(node.addresses.iter().map(|addr| IpNetwork::from(*addr)));
+        self.ways.extend(node.pod_cidrs.iter().copied());
+    }
+}
+
+/// The cluster as it was told last.
+#[derive(Debug, Default)]
+pub struct ClusterView {
+    services: HashMap<QualifiedName, ServiceView>,
+    /// The Service of each slice.
+    slices: HashMap<QualifiedName, QualifiedName>,
+    nodes: BTreeMap<Box<str>, NodeView>,
+    pods: Pods,
+    synced: [bool; Kind::ALL.len()],
+}
+
+impl ClusterView {
+    /// Takes an event in, and adds to `changes` what it makes stale.
+    pub(crate) fn apply(&mut self, event: Event, changes: &mut Changes) {
+        match event {
+            Event::Upsert(object) => self.upsert(object, changes),
+            Event::Delete(key) => self.delete(&key, changes),
+            Event::Replace(kind, objects) => self.replace(kind, objects, changes),
+            Event::Synced(kind) => self.set_synced(kind),
+        }
+    }
+
+    /// Whether all objects of every kind that decides over traffic have been told once. Pods only lend their names.
+    pub fn is_synced(&self) -> bool {
+        [Kind::Service, Kind::EndpointSlice, Kind::Node].into_iter().all(|kind| self.synced[kind as usize])
+    }
+
+    /// `namespace/name` of the pod that has an address of its own.
+    pub fn pod_name(&self, addr: IpAddr) -> Option<&QualifiedName> {
+        self.pods.name(addr)
+    }
+
+    pub(crate) fn service(&self, name: &QualifiedName) -> Option<&ServiceView> {
+        self.services.get(name)
+    }
+
+    pub(crate) fn services(&self) -> impl Iterator<Item = &QualifiedName> {
+        self.services.keys()
+    }
+
+    pub(crate) fn nodes(&self) -> &BTreeMap<Box<str>, NodeView> {
+        &self.nodes
+    }
+
+    fn set_synced(&mut self, kind: Kind) {
+        self.synced[kind as usize] = true;
+    }
+
+    fn upsert(&mut self, object: Object, changes: &mut Changes) {
+        match object {
+            Object::Service(service) => {
+                let name = QualifiedName::of(&service.metadata);
+                let service = validate::service(&service, &mut changes.warnings);
+                self.set_service(name, service, changes);
+            }
+            Object::EndpointSlice(slice) => {
+                let name = QualifiedName::of(&slice.metadata);
+                let owner = validate::slice_owner(&slice, &mut changes.warnings);
+                let slice = validate::slice(&slice, &mut changes.warnings);
+                match (owner, slice) {
+                    (Some(owner), Some(slice)) => self.set_slice(name, owner, slice, changes),
+                    _ => self.remove_slice(&name, changes),
+                }
+            }
+            Object::Node(node) => {
+                let view = validate::node(&node, &mut changes.warnings);
+                self.set_node(&node.metadata.name, Some(view), changes);
+            }
+            Object::Pod(pod) => self.pods.set(&QualifiedName::of(&pod.metadata), validate::pod(&pod)),
+        }
+    }
+
+    fn delete(&mut self, key: &ObjectKey, changes: &mut Changes) {
+        match key.kind {
+            Kind::Service => self.set_service(key.into(), None, changes),
+            Kind::EndpointSlice => self.remove_slice(&key.into(), changes),
+            Kind::Node => self.set_node(&key.name, None, changes),
+            Kind::Pod => self.pods.set(&key.into(), Box::default()),
+        }
+    }
+
+    fn replace(&mut self, kind: Kind, objects: Vec<Object>, changes: &mut Changes) {
+        let told: HashSet<ObjectKey> = objects.iter().map(Object::key).collect();
+        let gone = self.keys(kind).into_iter().filter(|key| !told.contains(key));
+        for key in gone.collect::<Vec<_>>() {
+            self.delete(&key, changes);
+        }
+        for object in objects.into_iter().filter(|object| object.kind() == kind) {
+            self.upsert(object, changes);
+        }
+        self.set_synced(kind);
+    }
+
+    fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
+        match kind {
+            Kind::Service => {
+                let known = self.services.iter().filter(|(_, view)| view.service.is_some());
+                known.map(|(name, _)| name.key(kind)).collect()
+            }
+            Kind::EndpointSlice => self.slices.keys().map(|name| name.key(kind)).collect(),
+            Kind::Node => self.nodes.keys().map(|name| ObjectKey::new(kind, "", name)).collect(),
+            Kind::Pod => self.pods.names().map(|name| name.key(kind)).collect(),
+        }
+    }
+
+    fn set_service(&mut self, name: QualifiedName, service: Option<Service>, changes: &mut Changes) {
+        if self.services.get(&name).and_then(|view| view.service.as_ref()) == service.as_ref() {
+            return;
+        }
+        changes.service(&name, true);
+        self.services.entry(name.clone()).or_default().service = service;
+        self.forget_if_empty(&name);
+    }
+
+    /// Forgets a Service that is neither there nor waited for by slices.
+    fn forget_if_empty(&mut self, name: &QualifiedName) {
+        if self.services.get(name).is_some_and(|view| view.service.is_none() && view.slices.is_empty()) {
+            self.services.remove(name);
+        }
+    }
+
+    fn set_slice(&mut self, name: QualifiedName, owner: QualifiedName, slice: Slice, changes: &mut Changes) {
+        if self.slices.get(&name).is_some_and(|known| *known != owner) {
+            self.remove_slice(&name, changes);
+        }
+        let slices = &mut self.services.entry(owner.clone()).or_default().slices;
+        match slices.iter_mut().find(|known| known.name == slice.name) {
+            Some(known) if *known == slice => return,
+            Some(known) => *known = slice,
+            None => {
+                slices.push(slice);
+                self.slices.insert(name, owner.clone());
+            }
+        }
+        changes.service(&owner, false);
+    }
+
+    fn remove_slice(&mut self, name: &QualifiedName, changes: &mut Changes) {
+        let Some(owner) = self.slices.remove(name) else { return };
+        if let Some(view) = self.services.get_mut(&owner) {
+            let (_, own) = name.as_str().split_once('/').unwrap_or_default();
+            view.slices.retain(|slice| &*slice.name != own);
+        }
+        self.forget_if_empty(&owner);
+        changes.service(&owner, false);
+    }
+
+    fn set_node(&mut self, name: &str, node: Option<NodeView>, changes: &mut Changes) {
+        let known = self.nodes.get(name);
+        if known == node.as_ref() {
+            return;
+        }
+        known.into_iter().chain(&node).for_each(|node| changes.node(node));
+        match node {
+            Some(node) => drop(self.nodes.insert(name.into(), node)),
+            None => drop(self.nodes.remove(name)),
+        }
+    }
+}
