@@ -149,7 +149,10 @@ fn examine(folder: &Path, specs: &Specs) -> Result<State, Error> {
 
 /// Builds all maps beside those of `source`, fills them from there, loads the programs over them, and renames.
 fn build(
-    object: &[u8], specs: &Specs, pins: &Pins, source: Option<&Path>,
+    object: &[u8],
+    specs: &Specs,
+    pins: &Pins,
+    source: Option<&Path>,
 ) -> Result<(Programs, bool), Error> {
     let new = pins.maps_new();
     fs::create_dir(&new).map_err(Error::system("mkdir", new.display()))?;
@@ -167,7 +170,11 @@ fn build(
 }
 
 fn fill(
-    object: &[u8], specs: &Specs, pins: &Pins, source: Option<&Path>, new: &Path,
+    object: &[u8],
+    specs: &Specs,
+    pins: &Pins,
+    source: Option<&Path>,
+    new: &Path,
 ) -> Result<(Programs, bool), Error> {
     let carried = match source {
         Some(source) => carried(specs, source)?,
@@ -230,7 +237,9 @@ fn agent_state_fits(specs: &Specs, source: &Path) -> Result<bool, Error> {
 fn carry_live(from: &Path, to: &Path) -> Result<u64, Error> {
     let mut carried = 0;
     for name in LIVE {
-        let (Some(source), Some(target)) = (open_pinned(from, name)?, open_pinned(to, name)?) else { continue };
+        let (Some(source), Some(target)) = (open_pinned(from, name)?, open_pinned(to, name)?) else {
+            continue;
+        };
         let (source_info, target_info) = (source.info(), target.info());
         let form = |info: &crate::sys::MapInfo| (info.kind, info.key_size, info.value_size);
         let shared = source_info.id == target_info.id;

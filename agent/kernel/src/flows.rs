@@ -41,7 +41,10 @@ pub struct Swept {
 /// # Errors
 /// [`Error::System`].
 pub fn sweep(
-    tables: &Tables, now: u32, dead4: &BTreeSet<u32>, dead6: &BTreeSet<u32>,
+    tables: &Tables,
+    now: u32,
+    dead4: &BTreeSet<u32>,
+    dead6: &BTreeSet<u32>,
 ) -> Result<Swept, Error> {
     let mut swept = Swept::default();
     let mut backends = BTreeSet::new();
@@ -53,7 +56,11 @@ pub fn sweep(
 }
 
 fn sweep_family<A: Addr>(
-    flows: &Hash<FlowKey<A>, Flow<A>>, now: u32, dead: &BTreeSet<u32>, backends: &mut BTreeSet<u32>, swept: &mut Swept,
+    flows: &Hash<FlowKey<A>, Flow<A>>,
+    now: u32,
+    dead: &BTreeSet<u32>,
+    backends: &mut BTreeSet<u32>,
+    swept: &mut Swept,
 ) -> Result<(), Error>
 where
     FlowKey<A>: penstock_abi::Plain,

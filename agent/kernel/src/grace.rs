@@ -42,8 +42,6 @@ impl Grace {
     pub fn wait(&self) -> Result<(), Error> {
         use std::os::fd::{AsFd as _, AsRawFd as _};
         let inner = self.inner.as_fd().as_raw_fd().to_ne_bytes();
-        self.outer
-            .update(&0_u32.to_ne_bytes(), &inner, Update::Any)
-            .map_err(Error::system("update", "grace"))
+        self.outer.update(&0_u32.to_ne_bytes(), &inner, Update::Any).map_err(Error::system("update", "grace"))
     }
 }

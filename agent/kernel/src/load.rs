@@ -86,11 +86,9 @@ pub(crate) fn load(object: &[u8], specs: &Specs, folder: &Path) -> Result<Progra
 fn load_one(ebpf: &mut Ebpf, hook: Hook) -> Result<sys::Program, Error> {
     use aya::programs::Program::{CgroupSockAddr, SchedClassifier};
     let refused = |error: ProgramError| match error {
-        ProgramError::LoadError { io_error, verifier_log } => Error::Program {
-            program: hook.name().to_owned(),
-            cause: io_error,
-            log: verifier_log.to_string(),
-        },
+        ProgramError::LoadError { io_error, verifier_log } => {
+            Error::Program { program: hook.name().to_owned(), cause: io_error, log: verifier_log.to_string() }
+        }
         other => Error::bad_object(&other),
     };
     let fd = match ebpf.program_mut(hook.name()) {

@@ -5,15 +5,15 @@ use std::path::Path;
 
 use aya_obj::Object;
 use penstock_abi::{
-    Addr4, Addr6, Backend, Config, DropCount, Event, Flow, FlowKey, FrontendKey, NextHop, Service, ServiceCount,
-    ServiceName, maps,
+    Addr4, Addr6, Backend, Config, DropCount, Event, Flow, FlowKey, FrontendKey, NextHop, Service,
+    ServiceCount, ServiceName, maps,
 };
 
+use crate::Error;
 use crate::bpffs::Pins;
 use crate::error::OtherSchemas;
 use crate::sys::{Map, MapInfo, MapSpec, kinds};
 use crate::table::{Hash, MappedArray, PerCpuArray, RingBuffer};
-use crate::Error;
 
 /// The maps whose elements the agent writes. Their indices name one another, so they are carried over to other maps all
 /// together or not at all, and what names their indices (flows) with them.
@@ -32,14 +32,8 @@ pub(crate) const WRITTEN_BY_AGENT: [&str; 11] = [
 ];
 
 /// The maps of what connections need to go on.
-pub(crate) const LIVE: [&str; 6] = [
-    maps::FLOWS4,
-    maps::FLOWS6,
-    maps::UDP_PEERS4,
-    maps::UDP_PEERS6,
-    maps::SOCKETS4,
-    maps::SOCKETS6,
-];
+pub(crate) const LIVE: [&str; 6] =
+    [maps::FLOWS4, maps::FLOWS6, maps::UDP_PEERS4, maps::UDP_PEERS6, maps::SOCKETS4, maps::SOCKETS6];
 
 /// The maps of what is counted and told.
 pub(crate) const TOLD: [&str; 4] = [maps::SERVICE_COUNTS, maps::DROPS, maps::COUNTERS, maps::EVENTS];
@@ -159,12 +153,7 @@ pub(crate) struct Difference {
 
 impl Difference {
     pub(crate) fn error(self, map: &str) -> Error {
-        Error::SchemaMismatch {
-            map: map.to_owned(),
-            what: self.what,
-            wanted: self.wanted,
-            found: self.found,
-        }
+        Error::SchemaMismatch { map: map.to_owned(), what: self.what, wanted: self.wanted, found: self.found }
     }
 }
 
@@ -176,10 +165,11 @@ pub(crate) fn form_difference(spec: &MapSpec, info: &MapInfo) -> Option<Differen
         ("value size", spec.value_size, info.value_size),
         ("flags", spec.flags, info.flags),
     ];
-    pairs
-        .into_iter()
-        .find(|(_, wanted, found)| wanted != found)
-        .map(|(what, wanted, found)| Difference { what, wanted: wanted.into(), found: found.into() })
+    pairs.into_iter().find(|(_, wanted, found)| wanted != found).map(|(what, wanted, found)| Difference {
+        what,
+        wanted: wanted.into(),
+        found: found.into(),
+    })
 }
 
 /// Whether a map has the wanted number of elements.

@@ -1,17 +1,16 @@
 //! The node's devices and addresses, and which pods are behind which device.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsRawFd as _;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{Socket, SocketAddr};
-use tokio::io::unix::AsyncFd;
+use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket};
 
 use crate::Error;
 use crate::netlink::Netlink;
@@ -62,12 +61,8 @@ impl NodeNet {
                 node.add_address(address);
             }
         }
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            for message in netlink.dump(main_table(family)).map_err(failed("routes"))? {
-                if let RouteNetlinkMessage::NewRoute(route) = message {
-                    node.add_route(&route);
-                }
-            }
+        for route in main_table(&mut netlink)? {
+            node.add_route(&route);
         }
         Ok(node)
     }
@@ -91,8 +86,7 @@ impl NodeNet {
     }
 
     fn add_link(&mut self, link: LinkMessage) {
-        let mut device =
-            Device { ifindex: link.header.index, name: String::new(), mtu: 0, veth: false };
+        let mut device = Device { ifindex: link.header.index, name: String::new(), mtu: 0, veth: false };
         for attribute in link.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => device.name = name,
@@ -133,12 +127,24 @@ impl NodeNet {
     }
 }
 
-/// The dump of one family's main table.
-pub(crate) fn main_table(family: AddressFamily) -> RouteNetlinkMessage {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family;
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
-    RouteNetlinkMessage::GetRoute(message)
+/// The routes of both families' main tables.
+pub(crate) fn main_table(netlink: &mut Netlink) -> Result<Vec<RouteMessage>, Error> {
+    let mut routes = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family;
+        request.header.table = RouteHeader::RT_TABLE_MAIN;
+        let answers = match netlink.dump(RouteNetlinkMessage::GetRoute(request)) {
+            // A table is made with its first route.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
+            answers => answers.map_err(Error::system("netlink dump", "routes"))?,
+        };
+        routes.extend(answers.into_iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewRoute(route) => Some(route),
+            _ => None,
+        }));
+    }
+    Ok(routes)
 }
 
 /// The destination and device of a route to one address on the device itself.
@@ -169,9 +175,8 @@ pub(crate) fn to_ip(address: &RouteAddress) -> Option<IpAddr> {
 }
 
 /// Tells when something of [`NodeNet`] may have changed.
-#[derive(Debug)]
 pub struct Monitor {
-    socket: AsyncFd<Socket>,
+    socket: TokioSocket,
 }
 
 impl Monitor {
@@ -187,18 +192,13 @@ impl Monitor {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn open() -> Result<Self, Error> {
-        Self::listen().map_err(Error::system("open", "netlink monitor"))
-    }
-
-    fn listen() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        socket.bind(&SocketAddr::new(0, 0))?;
+        let failed = || Error::system("open", "netlink monitor");
+        let mut socket = TokioSocket::new(NETLINK_ROUTE).map_err(failed())?;
+        socket.socket_mut().bind(&SocketAddr::new(0, 0)).map_err(failed())?;
         for group in Self::GROUPS {
-            socket.add_membership(group)?;
+            socket.socket_mut().add_membership(group).map_err(failed())?;
         }
-        socket.set_non_blocking(true)?;
-        debug_assert!(socket.as_raw_fd() >= 0);
-        Ok(Self { socket: AsyncFd::new(socket)? })
+        Ok(Self { socket })
     }
 
     /// Waits until something may have changed since the last call: read anew then. Takes in all that is waiting, and an
@@ -207,26 +207,22 @@ impl Monitor {
     /// # Errors
     /// [`Error::System`].
     pub async fn changed(&mut self) -> Result<(), Error> {
-        let failed = || Error::system("receive", "netlink monitor");
+        let mut received = self.socket.recv_from_full().await;
         loop {
-            let mut ready = self.socket.readable_mut().await.map_err(failed())?;
-            let mut seen = false;
-            let drained = ready.try_io(|socket| {
-                loop {
-                    match socket.get_ref().recv_from_full() {
-                        Ok(_) => seen = true,
-                        Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => seen = true,
-                        Err(error) => return Err::<(), _>(error),
-                    }
-                }
-            });
-            if let Ok(Err(error)) = drained {
-                return Err(failed()(error));
+            match received {
+                Ok(_) => {}
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(Error::system("receive", "netlink monitor")(error)),
             }
-            if seen {
-                return Ok(());
-            }
+            received = self.socket.socket_ref().recv_from_full();
         }
+    }
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Monitor").finish_non_exhaustive()
     }
 }
 

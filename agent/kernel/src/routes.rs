@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use crate::Error;
@@ -41,8 +43,11 @@ impl fmt::Display for Route {
 /// # Errors
 /// [`Error::System`].
 pub fn own() -> Result<Vec<Route>, Error> {
-    let mut routes: Vec<Route> =
-        all(&mut open()?)?.into_iter().filter(|(_, protocol)| *protocol == PROTOCOL).map(|(route, _)| route).collect();
+    let mut routes: Vec<Route> = all(&mut open()?)?
+        .into_iter()
+        .filter(|(_, protocol)| *protocol == PROTOCOL)
+        .map(|(route, _)| route)
+        .collect();
     routes.sort_unstable();
     Ok(routes)
 }
@@ -111,16 +116,7 @@ fn message(route: &Route) -> RouteMessage {
 /// The routes of the main table that have a destination, those without gateway with their destination for one, each with
 /// its protocol.
 fn all(netlink: &mut Netlink) -> Result<Vec<(Route, u8)>, Error> {
-    let mut routes = Vec::new();
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        let messages = netlink.dump(main_table(family)).map_err(Error::system("netlink dump", "routes"))?;
-        for message in messages {
-            if let RouteNetlinkMessage::NewRoute(message) = message {
-                routes.extend(parse(&message));
-            }
-        }
-    }
-    Ok(routes)
+    Ok(main_table(netlink)?.iter().filter_map(parse).collect())
 }
 
 fn parse(message: &RouteMessage) -> Option<(Route, u8)> {

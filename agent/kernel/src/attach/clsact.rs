@@ -13,9 +13,7 @@ use std::path::PathBuf;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
-use netlink_packet_route::tc::{
-    TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcMessage, TcOption,
-};
+use netlink_packet_route::tc::{TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
 
 use super::Change;
 use crate::bpffs::{Pins, remove_pin};
@@ -30,7 +28,10 @@ const HANDLE: u32 = 0x70;
 const ALL_PROTOCOLS: u16 = 3;
 
 pub(super) fn attach(
-    pins: &Pins, hook: Hook, program: BorrowedFd<'_>, ifindex: u32,
+    pins: &Pins,
+    hook: Hook,
+    program: BorrowedFd<'_>,
+    ifindex: u32,
 ) -> Result<Change, Error> {
     let failed = |call| {
         move |error: io::Error| match error.raw_os_error() {
@@ -39,12 +40,14 @@ pub(super) fn attach(
         }
     };
     let mut netlink = open()?;
-    match netlink.request(RouteNetlinkMessage::NewQueueDiscipline(qdisc(ifindex)), NLM_F_CREATE | NLM_F_EXCL) {
+    match netlink.request(RouteNetlinkMessage::NewQueueDiscipline(qdisc(ifindex)), NLM_F_CREATE | NLM_F_EXCL)
+    {
         Ok(()) => record(pins, ifindex)?,
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
         Err(error) => return Err(failed("add clsact")(error)),
     }
-    let there = filters(&mut netlink, ifindex, hook).map_err(failed("list filters"))?.iter().any(is_ours(hook));
+    let there =
+        filters(&mut netlink, ifindex, hook).map_err(failed("list filters"))?.iter().any(is_ours(hook));
     let mut message = filter(hook, ifindex);
     message.attributes.push(TcAttribute::Kind("bpf".to_owned()));
     message.attributes.push(TcAttribute::Options(vec![

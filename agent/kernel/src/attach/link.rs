@@ -10,7 +10,10 @@ use crate::sys::{Link, LinkTarget, QueryTarget, query};
 use crate::{Error, Hook};
 
 pub(super) fn attach_tcx(
-    pin: &Path, hook: Hook, program: BorrowedFd<'_>, ifindex: u32,
+    pin: &Path,
+    hook: Hook,
+    program: BorrowedFd<'_>,
+    ifindex: u32,
 ) -> Result<Change, Error> {
     let no_device = |error: io::Error, call| match error.raw_os_error() {
         Some(libc::ENODEV) => Error::NoDevice { ifindex },
@@ -29,14 +32,17 @@ pub(super) fn attach_tcx(
         }
         remove_pin(pin)?;
     }
-    let link =
-        Link::tcx(program, hook.attach_type(), ifindex).map_err(|error| no_device(error, "attach"))?;
+    let link = Link::tcx(program, hook.attach_type(), ifindex).map_err(|error| no_device(error, "attach"))?;
     link.pin(pin).map_err(Error::system("pin", pin.display()))?;
     Ok(Change::Attached)
 }
 
 pub(super) fn attach_cgroup(
-    pin: &Path, hook: Hook, program: BorrowedFd<'_>, cgroup: BorrowedFd<'_>, id: u64,
+    pin: &Path,
+    hook: Hook,
+    program: BorrowedFd<'_>,
+    cgroup: BorrowedFd<'_>,
+    id: u64,
 ) -> Result<Change, Error> {
     if let Some(link) = open(pin)? {
         let info = link.info().map_err(Error::system("link info", pin.display()))?;

@@ -20,9 +20,10 @@ pub fn is_ours(program_id: u32, hook: Hook) -> io::Result<bool> {
     if program.name != hook.name() {
         return Ok(false);
     }
-    Ok(program.map_ids.iter().any(|id| {
-        Map::by_id(*id).is_ok_and(|map| all().any(|name| name == map.info().name()))
-    }))
+    Ok(program
+        .map_ids
+        .iter()
+        .any(|id| Map::by_id(*id).is_ok_and(|map| all().any(|name| name == map.info().name()))))
 }
 
 /// Detaches from a device what is ours and is not the pinned link.
@@ -35,7 +36,10 @@ pub(super) fn detach_tcx(hook: Hook, ifindex: u32, pin: &Path) -> Result<(), Err
         Err(error) => return Err(Error::system("query", format_args!("device {ifindex}"))(error)),
     };
     for (program, link) in attached {
-        if link != 0 && Some(link) != keep && is_ours(program, hook).map_err(Error::system("program info", hook))? {
+        if link != 0
+            && Some(link) != keep
+            && is_ours(program, hook).map_err(Error::system("program info", hook))?
+        {
             detach(hook, link)?;
         }
     }

@@ -181,9 +181,8 @@ pub(super) struct LinkUpdate {
 pub(super) unsafe fn bpf<T>(command: Command, attr: &mut T) -> io::Result<libc::c_long> {
     loop {
         // SAFETY: the caller vouches for the pointers inside; the structure itself is borrowed and its length given.
-        let result = unsafe {
-            libc::syscall(libc::SYS_bpf, command as u32, std::ptr::from_mut(attr), size_of::<T>())
-        };
+        let result =
+            unsafe { libc::syscall(libc::SYS_bpf, command as u32, std::ptr::from_mut(attr), size_of::<T>()) };
         if result >= 0 {
             return Ok(result);
         }

@@ -87,7 +87,8 @@ impl Link {
     /// bpf(2)'s; `EINVAL` where the pin is no link.
     pub fn open(path: &Path) -> io::Result<Self> {
         let fd = open_pin(path)?;
-        if !is_kind(fd.as_fd(), "anon_inode:bpf_link")? && !is_kind(fd.as_fd(), "anon_inode:[bpf_link]")? {
+        // Made anew it is called bpf_link, opened again bpf-link.
+        if !is_kind(fd.as_fd(), "anon_inode:bpf-link")? && !is_kind(fd.as_fd(), "anon_inode:bpf_link")? {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
         Ok(Self { fd })
@@ -136,11 +137,8 @@ impl Link {
     /// # Errors
     /// bpf(2)'s; `ENOLINK` where the target is gone.
     pub fn update(&self, program: BorrowedFd<'_>) -> io::Result<()> {
-        let mut attr = attr::LinkUpdate {
-            link_fd: raw(self.as_fd()),
-            new_prog_fd: raw(program),
-            ..Default::default()
-        };
+        let mut attr =
+            attr::LinkUpdate { link_fd: raw(self.as_fd()), new_prog_fd: raw(program), ..Default::default() };
         // SAFETY: the structure holds no pointer.
         unsafe { bpf(Command::LinkUpdate, &mut attr) }.map(drop)
     }
@@ -165,9 +163,7 @@ impl Link {
         let [low, high] = raw.words;
         let (target, attach_type) = match raw.kind {
             LINK_TCX => (LinkTarget::Device(low), high),
-            LINK_CGROUP => {
-                (LinkTarget::Cgroup(u64::from_ne_bytes(bytes(low, high))), raw.cgroup_attach_type)
-            }
+            LINK_CGROUP => (LinkTarget::Cgroup(u64::from_ne_bytes(bytes(low, high))), raw.cgroup_attach_type),
             _ => (LinkTarget::Other, 0),
         };
         Ok(LinkInfo { id: raw.id, program_id: raw.program_id, attach_type, target })

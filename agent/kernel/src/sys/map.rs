@@ -70,7 +70,7 @@ pub struct MapInfo {
     pub max_entries: u32,
     /// `BPF_F_*` that it was made with.
     pub flags: u32,
-    name: [u8; 16],
+    pub(crate) name: [u8; 16],
 }
 
 impl MapInfo {
@@ -149,8 +149,7 @@ impl Map {
         let mut info = MapInfo::default();
         object_info(fd.as_fd(), &mut info)?;
         let size = info.value_size as usize;
-        let per_cpu =
-            matches!(info.kind, kinds::PERCPU_HASH | kinds::PERCPU_ARRAY | kinds::LRU_PERCPU_HASH);
+        let per_cpu = matches!(info.kind, kinds::PERCPU_HASH | kinds::PERCPU_ARRAY | kinds::LRU_PERCPU_HASH);
         let value_len = if per_cpu { size.next_multiple_of(8) * possible_cpus()? } else { size };
         Ok(Self { fd, info, value_len })
     }
@@ -243,7 +242,10 @@ impl Map {
     /// # Errors
     /// bpf(2)'s, with how many elements were written.
     pub fn update_batch(
-        &self, keys: &[u8], values: &[u8], update: Update,
+        &self,
+        keys: &[u8],
+        values: &[u8],
+        update: Update,
     ) -> Result<usize, (usize, io::Error)> {
         let count = self.batch_count(keys, Some(values)).map_err(|error| (0, error))?;
         if count == 0 {
@@ -331,7 +333,9 @@ impl Map {
     }
 
     fn batch_result(
-        &self, result: io::Result<libc::c_long>, attr: &attr::MapBatch,
+        &self,
+        result: io::Result<libc::c_long>,
+        attr: &attr::MapBatch,
     ) -> Result<usize, (usize, io::Error)> {
         let done = attr.count as usize;
         match result {
@@ -352,7 +356,10 @@ impl Map {
         if fits {
             Ok(())
         } else {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "a buffer has not the size of the map's elements"))
+            Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a buffer has not the size of the map's elements",
+            ))
         }
     }
 }

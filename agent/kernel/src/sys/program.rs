@@ -123,8 +123,7 @@ impl Program {
     pub fn info(&self) -> io::Result<ProgramInfo> {
         // No program of ours comes near this number of maps; the kernel fills no more than it is given room for.
         let mut map_ids = vec![0_u32; 64];
-        let mut raw =
-            RawInfo { map_count: 64, map_ids: map_ids.as_mut_ptr() as u64, ..Default::default() };
+        let mut raw = RawInfo { map_count: 64, map_ids: map_ids.as_mut_ptr() as u64, ..Default::default() };
         object_info(self.as_fd(), &mut raw)?;
         map_ids.truncate(raw.map_count as usize);
         Ok(ProgramInfo { kind: raw.kind, id: raw.id, name: name_text(&raw.name), map_ids })

@@ -22,12 +22,8 @@ fn open(folder: &Path, name: &str, kind: &[u32], key_size: usize, value_size: us
     let path = folder.join(name);
     let map = Map::open(&path).map_err(Error::system("open pin", path.display()))?;
     let info = map.info();
-    let mismatch = |what, wanted: u64, found: u64| Error::SchemaMismatch {
-        map: name.to_owned(),
-        what,
-        wanted,
-        found,
-    };
+    let mismatch =
+        |what, wanted: u64, found: u64| Error::SchemaMismatch { map: name.to_owned(), what, wanted, found };
     if !kind.contains(&info.kind) {
         let wanted = kind.first().copied().unwrap_or_default();
         return Err(mismatch("type", wanted.into(), info.kind.into()));

@@ -26,7 +26,8 @@ impl<V: Plain> RingBuffer<V> {
     pub fn open(folder: &Path, name: &str) -> Result<Self, Error> {
         let map = super::open(folder, name, &[kinds::RINGBUF], 0, 0)?;
         let fd = map.as_fd().try_clone_to_owned().map_err(Error::system("dup", name))?;
-        let failed = |error: aya::maps::MapError| Error::system("open ring", name)(std::io::Error::other(error));
+        let failed =
+            |error: aya::maps::MapError| Error::system("open ring", name)(std::io::Error::other(error));
         let ring = MapData::from_fd(fd).map(AyaMap::RingBuf).and_then(RingBuf::try_from).map_err(failed)?;
         Ok(Self { ring, types: PhantomData })
     }

@@ -1,0 +1,171 @@
+//! A place of its own for each test: a network namespace, a bpffs and, where asked for, a cgroup; gone when the test ends.
+#![expect(unsafe_code, reason = "unshare(2) and mount(2) have no safe form")]
+#![expect(dead_code, reason = "each test binary uses its part")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use penstock_kernel::sys::{Map, MapSpec, Program, kinds, program_kinds};
+use penstock_kernel::{Hook, Pins, Programs};
+
+/// Where a test runs.
+pub(crate) struct Sandbox {
+    pub(crate) pins: Pins,
+    folder: tempfile::TempDir,
+}
+
+impl Sandbox {
+    /// A folder for whatever is not a pin.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Runs a test on a thread that has a network and mount namespace of its own.
+///
+/// Without root rights the test is skipped, and says so; where the environment variable `CI` is set it fails instead.
+pub(crate) fn sandbox(test: impl FnOnce(&Sandbox) + Send + 'static) {
+    let outcome = thread::spawn(|| {
+        // SAFETY: the call takes no pointer; it concerns this thread alone.
+        if unsafe { libc::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS) } != 0 {
+            return Err(format!("unshare: {}", std::io::Error::last_os_error()));
+        }
+        // SAFETY: both strings end with a zero byte; the other pointers may be null for a change of propagation.
+        let private = unsafe {
+            let flags = libc::MS_REC | libc::MS_PRIVATE;
+            libc::mount(std::ptr::null(), c"/".as_ptr(), std::ptr::null(), flags, std::ptr::null())
+        };
+        assert_eq!(private, 0, "mount: {}", std::io::Error::last_os_error());
+        let folder = tempfile::Builder::new().prefix("pst-").tempdir().unwrap();
+        let pins = Pins::new(folder.path().join("bpf"));
+        pins.prepare().unwrap();
+        let sandbox = Sandbox { pins, folder };
+        test(&sandbox);
+        // SAFETY: the path ends with a zero byte.
+        let root = std::ffi::CString::new(sandbox.pins.root().to_str().unwrap()).unwrap();
+        unsafe { libc::umount2(root.as_ptr(), libc::MNT_DETACH) };
+        Ok(())
+    })
+    .join();
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(reason)) => skip(&reason),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Ends a test that cannot run here: by a failure where `CI` is set.
+pub(crate) fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none(), "this test cannot run: {reason}");
+    eprintln!("skipped: {reason}");
+}
+
+/// Runs ip(8) in the namespace of this thread.
+pub(crate) fn ip(arguments: &str) {
+    let status = Command::new("ip").args(arguments.split_whitespace()).status().expect("ip is installed");
+    assert!(status.success(), "ip {arguments}");
+}
+
+/// What tc(8) or ip(8) prints.
+pub(crate) fn output(command: &str) -> String {
+    let mut words = command.split_whitespace();
+    let output = Command::new(words.next().unwrap()).args(words).output().expect("iproute2 is installed");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Makes a pair of devices, both up, and gives the index of the first.
+pub(crate) fn veth(name: &str, peer: &str) -> u32 {
+    ip(&format!("link add {name} type veth peer name {peer}"));
+    ip(&format!("link set {name} up"));
+    ip(&format!("link set {peer} up"));
+    ifindex(name)
+}
+
+/// A device's index, from the namespace of this thread.
+pub(crate) fn ifindex(name: &str) -> u32 {
+    let text = output(&format!("ip -o link show dev {name}"));
+    text.split(':').next().unwrap().trim().parse().unwrap()
+}
+
+/// A map named as one of ours.
+pub(crate) fn map(name: &str, kind: u32, value_size: u32, max_entries: u32, flags: u32) -> Map {
+    let spec = MapSpec { name: name.to_owned(), kind, key_size: 4, value_size, max_entries, flags };
+    Map::create(&spec, None).unwrap()
+}
+
+/// A program for each hook that uses a map of ours and otherwise only returns what lets everything pass.
+pub(crate) fn programs() -> Programs {
+    let services = map("services", kinds::ARRAY, 8, 1, 0);
+    let programs = Hook::all().map(|hook| (hook, program(hook, hook.name(), &services)));
+    Programs::from_parts(programs.collect::<BTreeMap<_, _>>())
+}
+
+/// A program of this name, for a hook, that names a map.
+pub(crate) fn program(hook: Hook, name: &str, map: &Map) -> Program {
+    let instruction = |opcode: u8, registers: u8, value: i32| {
+        let [a, b, c, d] = value.to_le_bytes();
+        u64::from_le_bytes([opcode, registers, 0, 0, a, b, c, d])
+    };
+    let socket = hook.direction().is_none();
+    let kind = if socket { program_kinds::CGROUP_SOCK_ADDR } else { program_kinds::SCHED_CLS };
+    let instructions = [
+        // r1 = the map (BPF_LD | BPF_IMM | BPF_DW with BPF_PSEUDO_MAP_FD, two instructions long)
+        instruction(0x18, 0x11, map.as_fd().as_raw_fd()),
+        0,
+        // r0 = 1, what lets a socket's call pass, or TC_ACT_UNSPEC, what lets a packet pass
+        instruction(0xb7, 0, if socket { 1 } else { -1 }),
+        instruction(0x95, 0, 0),
+    ];
+    let attach_type = if socket { attach_type(hook) } else { 0 };
+    Program::load(name, kind, attach_type, &instructions).unwrap()
+}
+
+/// `enum bpf_attach_type` of a hook.
+pub(crate) fn attach_type(hook: Hook) -> u32 {
+    use penstock_kernel::sys::attach_types as at;
+    match hook {
+        Hook::Connect4 => at::CONNECT4,
+        Hook::Connect6 => at::CONNECT6,
+        Hook::Sendmsg4 => at::SENDMSG4,
+        Hook::Sendmsg6 => at::SENDMSG6,
+        Hook::Recvmsg4 => at::RECVMSG4,
+        Hook::Recvmsg6 => at::RECVMSG6,
+        Hook::Getpeername4 => at::GETPEERNAME4,
+        Hook::Getpeername6 => at::GETPEERNAME6,
+        Hook::PodIngress | Hook::UplinkIngress => at::TCX_INGRESS,
+        Hook::PodEgress | Hook::UplinkEgress => at::TCX_EGRESS,
+    }
+}
+
+/// A cgroup of its own, below the cgroup2 tree, with nobody in it.
+pub(crate) struct Cgroup {
+    pub(crate) path: PathBuf,
+}
+
+impl Cgroup {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let tree = mounts
+            .lines()
+            .map(|line| line.split(' ').collect::<Vec<_>>())
+            .find(|fields| fields.get(2) == Some(&"cgroup2"))
+            .expect("a cgroup2 tree is mounted");
+        let name = format!("pst-kernel-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let path = Path::new(tree[1]).join(name);
+        fs::create_dir(&path).unwrap();
+        Self { path }
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // It may have been removed by the test.
+        let _ = fs::remove_dir(&self.path);
+    }
+}
