@@ -103,10 +103,9 @@ impl<A: Addr> Flow<A> {
         self.rewritten(protocol).reversed()
     }
 
-    /// Becomes the other half, given this half's key.
+    /// Becomes the other half, given this half's key. The tag is the caller's to set: it has the other key.
     #[inline(always)]
     pub fn turn(&mut self, key: &FlowKey<A>) {
-        self.tag = self.peer_key(key.protocol).tag();
         self.src = key.dst;
         self.dst = key.src;
         self.sport = key.dport;

@@ -29,6 +29,5 @@ pub(crate) fn choose<F: Family, T: Tables<F>>(tables: &T, service: u32) -> Resul
     if backend.service != service {
         return Err(Reason::BrokenTables);
     }
-    tables.count_flow(service);
     Ok(Chosen { index, backend })
 }

@@ -14,6 +14,18 @@ impl Checksum {
         Self(0)
     }
 
+    /// A word more: for a sum that is computed from scratch.
+    #[inline(always)]
+    pub const fn add(self, word: u32) -> Self {
+        Self(self.0 + word as u64)
+    }
+
+    /// The field that completes a sum computed from scratch.
+    #[inline(always)]
+    pub const fn complete(self) -> u16 {
+        !fold(self.difference() as u64)
+    }
+
     /// `old` gives way to `new`.
     #[inline(always)]
     pub const fn replace(self, old: u32, new: u32) -> Self {

@@ -1,8 +1,6 @@
 //! The two address families, each in one place.
 
-use core::net::IpAddr;
-
-use penstock_abi::{Addr, Addr4, Addr6, Protocol};
+use penstock_abi::{Addr, Addr4, Addr6, Plain, Protocol};
 
 use crate::checksum::Checksum;
 use crate::headers::{ETHERNET_LEN, Ipv4Header, Ipv6Header};
@@ -31,16 +29,27 @@ pub trait Family: Sized + 'static {
     /// The change of a one's complement sum where one address gives way to another.
     fn replace(sum: Checksum, old: Self::Addr, new: Self::Addr) -> Checksum;
 
+    /// Writes a network header without options over what is there.
+    fn write_header(
+        packet: &mut impl Packet,
+        addrs: Pair<Self::Addr>,
+        protocol: Protocol,
+        payload_len: u16,
+    ) -> Option<()>;
+
+    /// Bytes of a network header without options.
+    const HEADER_LEN: usize;
+    /// The protocol of error messages.
+    const ICMP: Protocol;
+    /// Type and code of "port unreachable" (RFC 792; RFC 4443, 3.1).
+    const PORT_UNREACHABLE: [u8; 2];
+    /// Whether an ICMP checksum covers a pseudo header (RFC 4443, 2.3).
+    const ICMP_HAS_PSEUDO_HEADER: bool;
+    /// What an error message quotes of a packet: the network header and eight bytes.
+    type Quote: Plain + AsRef<[u32]>;
+
     /// The address as events carry it.
     fn to_addr6(addr: Self::Addr) -> Addr6;
-
-    /// A gateway of this family as its own words, for the kernel.
-    fn from_gateway(gateway: Addr6) -> Option<Self::Addr>;
-
-    /// The address for people.
-    fn to_ip(addr: Self::Addr) -> IpAddr {
-        addr.to_ip()
-    }
 }
 
 /// Source and destination.
@@ -90,6 +99,8 @@ pub struct V6;
 const V4_TTL: usize = ETHERNET_LEN + 8;
 /// Offset of the hop limit.
 const V6_HOP_LIMIT: usize = ETHERNET_LEN + 7;
+/// The hop limit of packets that are made here: what hosts use (IANA, IP parameters).
+const HOP_LIMIT: u8 = 64;
 /// Offset of the two addresses.
 const V6_ADDRESSES: usize = ETHERNET_LEN + 8;
 
@@ -97,8 +108,9 @@ const V6_ADDRESSES: usize = ETHERNET_LEN + 8;
 const V4_MORE_FRAGMENTS: u16 = 0x2000;
 const V4_FRAGMENT_OFFSET: u16 = 0x1fff;
 
-/// The most extension headers that are walked through: one more than RFC 8200 lists for use before the transport.
-const MAX_EXTENSIONS: usize = 6;
+/// The most extension headers that are walked through: each kind once (RFC 8200, 4.1). Each costs the verifier another look at
+/// all that follows.
+const MAX_EXTENSIONS: usize = 4;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -107,7 +119,12 @@ const DESTINATION: u8 = 60;
 
 impl Family for V4 {
     type Addr = Addr4;
+    type Quote = [u32; 7];
     const IS_V6: bool = false;
+    const HEADER_LEN: usize = Ipv4Header::LEN;
+    const ICMP: Protocol = Protocol::ICMP;
+    const PORT_UNREACHABLE: [u8; 2] = [3, 3];
+    const ICMP_HAS_PSEUDO_HEADER: bool = false;
 
     #[inline(always)]
     fn network(packet: &mut impl Packet) -> Option<(Pair<Addr4>, Network)> {
@@ -154,6 +171,23 @@ impl Family for V4 {
     }
 
     #[inline(always)]
+    fn write_header(
+        packet: &mut impl Packet,
+        addrs: Pair<Addr4>,
+        protocol: Protocol,
+        payload_len: u16,
+    ) -> Option<()> {
+        let [high, low] = (payload_len + Self::HEADER_LEN as u16).to_be_bytes();
+        // Version 4, five words; "don't fragment".
+        let first = u32::from_ne_bytes([0x45, 0, high, low]);
+        let second = u32::from_ne_bytes([0, 0, 0x40, 0]);
+        let third = |sum: [u8; 2]| u32::from_ne_bytes([HOP_LIMIT, protocol.0, sum[0], sum[1]]);
+        let sum = Checksum::new().add(first).add(second).add(third([0; 2])).add(addrs.src.0).add(addrs.dst.0);
+        let third = third(sum.complete().to_ne_bytes());
+        packet.store(ETHERNET_LEN, [first, second, third, addrs.src.0, addrs.dst.0])
+    }
+
+    #[inline(always)]
     fn replace(sum: Checksum, old: Addr4, new: Addr4) -> Checksum {
         sum.replace(old.0, new.0)
     }
@@ -162,16 +196,16 @@ impl Family for V4 {
     fn to_addr6(addr: Addr4) -> Addr6 {
         Addr6::from_mapped(addr)
     }
-
-    #[inline(always)]
-    fn from_gateway(gateway: Addr6) -> Option<Addr4> {
-        gateway.to_mapped()
-    }
 }
 
 impl Family for V6 {
     type Addr = Addr6;
+    type Quote = [u32; 12];
     const IS_V6: bool = true;
+    const HEADER_LEN: usize = Ipv6Header::LEN;
+    const ICMP: Protocol = Protocol::ICMPV6;
+    const PORT_UNREACHABLE: [u8; 2] = [1, 4];
+    const ICMP_HAS_PSEUDO_HEADER: bool = true;
 
     #[inline(always)]
     fn network(packet: &mut impl Packet) -> Option<(Pair<Addr6>, Network)> {
@@ -206,6 +240,20 @@ impl Family for V6 {
     }
 
     #[inline(always)]
+    fn write_header(
+        packet: &mut impl Packet,
+        addrs: Pair<Addr6>,
+        protocol: Protocol,
+        payload_len: u16,
+    ) -> Option<()> {
+        let [high, low] = payload_len.to_be_bytes();
+        let first = u32::from_ne_bytes([0x60, 0, 0, 0]);
+        let second = u32::from_ne_bytes([high, low, protocol.0, HOP_LIMIT]);
+        packet.store(ETHERNET_LEN, [first, second])?;
+        packet.store(V6_ADDRESSES, [addrs.src, addrs.dst])
+    }
+
+    #[inline(always)]
     fn replace(mut sum: Checksum, old: Addr6, new: Addr6) -> Checksum {
         for (old, new) in old.0.into_iter().zip(new.0) {
             sum = sum.replace(old, new);
@@ -216,11 +264,6 @@ impl Family for V6 {
     #[inline(always)]
     fn to_addr6(addr: Addr6) -> Addr6 {
         addr
-    }
-
-    #[inline(always)]
-    fn from_gateway(gateway: Addr6) -> Option<Addr6> {
-        if gateway.to_mapped().is_some() { None } else { Some(gateway) }
     }
 }
 

@@ -20,6 +20,7 @@ extern crate std;
 
 mod balance;
 mod checksum;
+mod ethernet;
 mod family;
 mod headers;
 #[cfg(feature = "memory")]
@@ -27,6 +28,8 @@ pub mod memory;
 mod packet;
 mod parse;
 mod pod;
+mod reject;
+mod report;
 mod rewrite;
 mod socket;
 mod steer;

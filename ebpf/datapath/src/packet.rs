@@ -31,6 +31,10 @@ pub trait Packet {
     /// Writes `value` at `offset`. `None` beyond the readable bytes.
     fn store<T: Plain>(&mut self, offset: usize, value: T) -> Option<()>;
 
+    /// Makes the packet `len` bytes long: cut off, or filled up with zeros. Every byte is readable afterwards. `None` where
+    /// that cannot be done.
+    fn resize(&mut self, len: usize) -> Option<()>;
+
     /// Brings a TCP or UDP checksum into line with a change that is about to be made. What the field holds (the
     /// checksum, or a part that a device completes) is the carrier's to know. `None` where it could not be written.
     fn change_checksum(&mut self, change: &L4Change) -> Option<()>;

@@ -2,9 +2,12 @@
 
 use penstock_abi::{FrontendKey, Reason};
 
+use crate::ethernet::turn_around;
 use crate::family::{Family, Fragment};
 use crate::packet::Packet;
 use crate::parse::{Parsed, parse};
+use crate::reject::refuse;
+use crate::report::{began, dropped};
 use crate::rewrite::{age, rewrite};
 use crate::steer::{Hook, Verdict, steer};
 use crate::tables::{NodeTables, Tables};
@@ -15,22 +18,25 @@ use crate::track::{Halves, Path, follow, open};
 #[inline(always)]
 pub fn pod_ingress<F: Family>(packet: &mut impl Packet, tables: &impl Tables<F>) -> Result<Verdict, Reason> {
     let Some(parsed) = parse::<F>(packet) else { return Ok(Verdict::Pass) };
-    match serve(packet, tables, &parsed, Hook::Ingress)? {
-        Some(verdict) => Ok(verdict),
-        None => forward(packet, tables, &parsed),
-    }
+    let outcome = match serve(packet, tables, &parsed, Hook::Ingress) {
+        Ok(None) => forward(packet, tables, &parsed),
+        Ok(Some(verdict)) => Ok(verdict),
+        Err(reason) => Err(reason),
+    };
+    settle(packet, tables, &parsed, Hook::Ingress, outcome)
 }
 
 /// What the kernel's own routing sends to a pod: an answer of a backend that is not behind a hook of ours (the node
 /// itself, say) is translated here, at the client's own device.
 #[inline(always)]
 pub fn pod_egress<F: Family>(packet: &mut impl Packet, tables: &impl Tables<F>) -> Result<Verdict, Reason> {
-    if let Some(parsed) = parse::<F>(packet)
-        && let Some(path) = follow(tables, &parsed, Halves::Reverse)
-    {
-        rewrite::<F>(packet, &parsed.network, &parsed.key, &path.to, Verdict::Pass)?;
+    let Some(parsed) = parse::<F>(packet) else { return Ok(Verdict::Pass) };
+    if !parsed.has_ports {
+        return Ok(Verdict::Pass);
     }
-    Ok(Verdict::Pass)
+    let Some(path) = follow(tables, &parsed, Halves::Reverse) else { return Ok(Verdict::Pass) };
+    let outcome = rewrite::<F>(packet, &parsed.network, &parsed.key, &path.to, Verdict::Pass);
+    settle(packet, tables, &parsed, Hook::Egress, outcome.map(|()| Verdict::Pass))
 }
 
 /// Translates a packet of a flow, or one that begins a flow to a Service. `None`: it is neither.
@@ -51,9 +57,10 @@ pub(crate) fn serve<F: Family>(
             return translate(packet, tables, parsed, &path, hook).map(Some);
         }
         let key = &parsed.key;
-        match tables.frontend(&FrontendKey::cluster(key.dst, key.dport, key.protocol)) {
-            Some(service) => open(tables, parsed, service)?,
-            None => return Ok(None),
+        let frontend = FrontendKey::cluster(key.dst, key.dport, key.protocol);
+        let Some(service) = tables.frontend(&frontend) else { return Ok(None) };
+        if let Some(backend) = open(tables, parsed, service)? {
+            began::<F>(tables, key, service, backend);
         }
     }
     Err(Reason::FlowTableFull)
@@ -74,7 +81,30 @@ pub(crate) fn translate<F: Family>(
     }
     let verdict = steer(tables, path.hop, hook, packet, path.to_client);
     rewrite::<F>(packet, &parsed.network, &parsed.key, &path.to, verdict)?;
+    if matches!(verdict, Verdict::Reinject { .. }) {
+        // The frame was addressed to the next router, and is to be taken for one to this node.
+        turn_around(packet).ok_or(Reason::RewriteFailed)?;
+    }
     Ok(verdict)
+}
+
+/// Ends the packet's way: a reason is told, and a client without anyone to serve it is refused.
+#[inline(always)]
+pub(crate) fn settle<F: Family>(
+    packet: &mut impl Packet,
+    tables: &impl NodeTables,
+    parsed: &Parsed<F>,
+    hook: Hook,
+    outcome: Result<Verdict, Reason>,
+) -> Result<Verdict, Reason> {
+    let Err(reason) = outcome else { return outcome };
+    dropped::<F>(tables, &parsed.key, reason, packet.ifindex(), packet.len());
+    if reason == Reason::NoEndpoints
+        && let Some(verdict) = refuse(packet, parsed, hook)
+    {
+        return Ok(verdict);
+    }
+    Err(reason)
 }
 
 /// Sends a packet for a pod on this node straight there.

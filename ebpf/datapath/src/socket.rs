@@ -1,10 +1,11 @@
 //! Services at the socket: a call names a frontend, the kernel is told a backend, and the caller is told the frontend
 //! again. No packet is touched.
 
-use penstock_abi::{FrontendKey, Port, Protocol, Reason, SocketPeer, UdpPeer, UdpPeerKey};
+use penstock_abi::{FlowKey, FrontendKey, Port, Protocol, Reason, SocketPeer, UdpPeer, UdpPeerKey};
 
 use crate::balance::{Chosen, choose};
 use crate::family::Family;
+use crate::report::{began, dropped};
 use crate::tables::Tables;
 
 /// A call on a socket that has a remote address in it: asked for (connect, sendmsg), or about to be told to the caller
@@ -30,7 +31,7 @@ pub enum Answer {
     /// The call goes on, changed or not.
     Proceed,
     /// The call fails with ECONNREFUSED.
-    Refuse(Reason),
+    Refuse,
 }
 
 /// `connect(2)`: the socket is connected to a backend.
@@ -42,8 +43,9 @@ pub fn connect<F: Family>(call: &mut impl SocketCall<F>, tables: &impl Tables<F>
     };
     let chosen = match choose(tables, service) {
         Ok(chosen) => chosen,
-        Err(reason) => return unserved(reason),
+        Err(reason) => return unserved::<F>(tables, addr, port, call.protocol(), reason),
     };
+    began::<F>(tables, &asked::<F>(addr, port, call.protocol()), service, chosen.index);
     call.set_peer(&peer::<F>(addr, port, &chosen));
     call.set_remote(chosen.backend.addr, chosen.backend.port);
     Answer::Proceed
@@ -72,11 +74,12 @@ pub fn sendmsg<F: Family>(call: &mut impl SocketCall<F>, tables: &impl Tables<F>
     }
     let chosen = match choose(tables, service) {
         Ok(chosen) => chosen,
-        Err(reason) => return unserved(reason),
+        Err(reason) => return unserved::<F>(tables, addr, port, call.protocol(), reason),
     };
     let Chosen { backend, .. } = &chosen;
     let key = UdpPeerKey::new(call.cookie(), backend.addr, backend.port);
     tables.set_udp_peer(&key, &UdpPeer { tag: key.tag(), frontend: addr, port, _pad: 0 });
+    began::<F>(tables, &asked::<F>(addr, port, call.protocol()), service, chosen.index);
     call.set_peer(&peer::<F>(addr, port, &chosen));
     call.set_remote(backend.addr, backend.port);
     Answer::Proceed
@@ -122,12 +125,25 @@ fn peer<F: Family>(frontend: F::Addr, frontend_port: Port, chosen: &Chosen<F>) -
     }
 }
 
+/// A call as a tuple, as far as it is known: sockets have no source yet.
+#[inline(always)]
+fn asked<F: Family>(addr: F::Addr, port: Port, protocol: Protocol) -> FlowKey<F::Addr> {
+    FlowKey::new(F::Addr::default(), addr, Port::default(), port, protocol)
+}
+
 /// A call to a Service that has nobody to serve it. Where the rule is to drop, the call proceeds to the frontend
 /// itself, whose packets are dropped: a socket has no other way to keep a caller waiting.
 #[inline(always)]
-fn unserved(reason: Reason) -> Answer {
-    match reason {
-        Reason::NoUsableEndpoints => Answer::Proceed,
-        other => Answer::Refuse(other),
+fn unserved<F: Family>(
+    tables: &impl Tables<F>,
+    addr: F::Addr,
+    port: Port,
+    protocol: Protocol,
+    reason: Reason,
+) -> Answer {
+    if reason == Reason::NoUsableEndpoints {
+        return Answer::Proceed;
     }
+    dropped::<F>(tables, &asked::<F>(addr, port, protocol), reason, 0, 0);
+    Answer::Refuse
 }

@@ -1,7 +1,7 @@
 //! What the rules ask of the tables.
 
 use penstock_abi::{
-    Backend, Counter, Event, Flow, FlowKey, FrontendKey, NextHop, Selection, UdpPeer, UdpPeerKey,
+    Backend, Counter, Event, Flow, FlowKey, FrontendKey, NextHop, Reason, Selection, UdpPeer, UdpPeerKey,
 };
 
 use crate::family::Family;
@@ -24,6 +24,8 @@ pub trait NodeTables {
     fn count_flow(&self, service: u32);
     /// A packet was translated on its way to the service's backend.
     fn count_packet(&self, service: u32);
+    /// A packet was dropped, or its sender refused; of so many bytes.
+    fn count_drop(&self, reason: Reason, bytes: u32);
     /// Something else happened.
     fn count(&self, counter: Counter);
     /// Whether this event is one of those to be recorded.

@@ -23,9 +23,9 @@ use crate::tables::{FlowCell, Inserted, Tables};
 const FIRST_SOURCE_PORT: u16 = 1024;
 /// Their number. They end where Linux's default range for outgoing connections begins (`ip_local_port_range`, 32768).
 const SOURCE_PORTS: u16 = 32_768 - FIRST_SOURCE_PORT;
-/// How many ports are tried for one packet. Each try is independent, so even with half of all ports taken, one flow in
-/// 65,536 has to wait for its sender's next try.
-const PORT_TRIES: u32 = 16;
+/// How many ports are tried for one packet. Each try is independent, so even with half of all ports between this client
+/// and this backend taken, one flow in 256 has to wait for its sender's next try.
+const PORT_TRIES: u32 = 8;
 
 /// Where a packet of a known flow goes.
 pub(crate) struct Path<F: Family> {
@@ -81,9 +81,13 @@ pub(crate) fn follow<F: Family, T: Tables<F>>(
     if flow.last_seen != now || flow.state != state {
         cell.set_last_seen(now);
         cell.set_state(state);
-        if !tend_peer(tables, key, &Flow { last_seen: now, state, ..flow }) {
-            tables.remove_flow(key);
-            return None;
+        match tend_peer(tables, key, cell, now, state) {
+            Peer::Present => {}
+            Peer::Missing => heal(tables, key, cell),
+            Peer::Taken => {
+                tables.remove_flow(key);
+                return None;
+            }
         }
     }
     Some(Path { to: flow.rewritten(key.protocol), hop, to_client })
@@ -134,34 +138,57 @@ fn seen<F: Family>(packet: &Parsed<F>, to_client: bool) -> u8 {
     state
 }
 
-/// Brings the other half of a flow up to date, and puts it back where it is missing. `false`: the other half's place
-/// belongs to another connection by now, so this half has had its day.
-///
-/// A function of its own for the same reason as [`open`].
-#[inline(never)]
-fn tend_peer<F: Family, T: Tables<F>>(tables: &T, key: &FlowKey<F::Addr>, flow: &Flow<F::Addr>) -> bool {
-    let peer_key = flow.peer_key(key.protocol);
-    if let Some(cell) = tables.flow(&peer_key) {
-        let peer = cell.read();
-        if peer.tag == peer_key.tag() {
-            if peer.peer_key(key.protocol) != *key {
-                return false;
-            }
-            cell.set_last_seen(flow.last_seen);
-            cell.set_state(flow.state);
-            return true;
-        }
-    }
-    let mut peer = *flow;
-    peer.turn(key);
-    if tables.insert_flow(&peer_key, &peer) == Inserted::Yes {
-        tables.count(Counter::FlowHealed);
-    }
-    true
+/// What has become of a flow's other half.
+enum Peer {
+    /// It is there.
+    Present,
+    /// It is gone.
+    Missing,
+    /// Its place belongs to another connection by now, so this half has had its day.
+    Taken,
 }
 
-/// Begins a flow to a backend of `service`: [`follow`] finds it afterwards, also where another packet of the same flow,
-/// on another CPU, was faster.
+/// Brings the other half of a flow up to date.
+///
+/// A function of its own, as [`open`] is.
+#[inline(never)]
+fn tend_peer<F: Family, T: Tables<F>>(
+    tables: &T,
+    key: &FlowKey<F::Addr>,
+    cell: T::FlowCell,
+    now: u32,
+    state: u8,
+) -> Peer {
+    let peer_key = cell.read().peer_key(key.protocol);
+    let Some(peer_cell) = tables.flow(&peer_key) else { return Peer::Missing };
+    let peer = peer_cell.read();
+    if peer.tag != peer_key.tag() {
+        return Peer::Missing;
+    }
+    if peer.src != key.dst || peer.dst != key.src || peer.sport != key.dport || peer.dport != key.sport {
+        return Peer::Taken;
+    }
+    peer_cell.set_last_seen(now);
+    peer_cell.set_state(state);
+    Peer::Present
+}
+
+/// Puts the other half of a flow back.
+///
+/// A function of its own, as [`open`] is.
+#[inline(never)]
+fn heal<F: Family, T: Tables<F>>(tables: &T, key: &FlowKey<F::Addr>, cell: T::FlowCell) {
+    let mut flow = cell.read();
+    let peer_key = flow.peer_key(key.protocol);
+    flow.tag = peer_key.tag();
+    flow.turn(key);
+    if tables.insert_flow(&peer_key, &flow) == Inserted::Yes {
+        tables.count(Counter::FlowHealed);
+    }
+}
+
+/// Begins a flow to a backend of `service`, whose index it gives; `None` where another packet of the same flow, on another
+/// CPU, was faster. Either way [`follow`] finds the flow afterwards.
 ///
 /// A function of its own, so that its frame is not on the stack of packets of flows that are known.
 #[inline(never)]
@@ -169,7 +196,7 @@ pub(crate) fn open<F: Family, T: Tables<F>>(
     tables: &T,
     packet: &Parsed<F>,
     service: u32,
-) -> Result<(), Reason> {
+) -> Result<Option<u32>, Reason> {
     let key = &packet.key;
     let chosen = choose(tables, service)?;
     let backend = &chosen.backend;
@@ -197,12 +224,13 @@ pub(crate) fn open<F: Family, T: Tables<F>>(
         _pad: 0,
     };
     insert_way_back(tables, &mut back, &mut flow)?;
+    flow.tag = key.tag();
     flow.turn(&back);
     match tables.insert_flow(key, &flow) {
-        Inserted::Yes => Ok(()),
+        Inserted::Yes => Ok(Some(chosen.index)),
         other => {
             tables.remove_flow(&back);
-            if other == Inserted::Exists { Ok(()) } else { Err(Reason::FlowTableFull) }
+            if other == Inserted::Exists { Ok(None) } else { Err(Reason::FlowTableFull) }
         }
     }
 }

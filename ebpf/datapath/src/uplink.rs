@@ -5,7 +5,7 @@ use penstock_abi::Reason;
 use crate::family::Family;
 use crate::packet::Packet;
 use crate::parse::parse;
-use crate::pod::{forward, serve, translate};
+use crate::pod::{forward, serve, settle, translate};
 use crate::steer::{Hook, Verdict};
 use crate::tables::Tables;
 use crate::track::{Halves, follow};
@@ -18,13 +18,16 @@ pub fn uplink_ingress<F: Family>(
     tables: &impl Tables<F>,
 ) -> Result<Verdict, Reason> {
     let Some(parsed) = parse::<F>(packet) else { return Ok(Verdict::Pass) };
-    if parsed.has_ports
-        && parsed.network.hop_limit > 1
-        && let Some(path) = follow(tables, &parsed, Halves::Reverse)
-    {
-        return translate(packet, tables, &parsed, &path, Hook::Ingress);
-    }
-    forward(packet, tables, &parsed)
+    let path = if parsed.has_ports && parsed.network.hop_limit > 1 {
+        follow(tables, &parsed, Halves::Reverse)
+    } else {
+        None
+    };
+    let outcome = match path {
+        Some(path) => translate(packet, tables, &parsed, &path, Hook::Ingress),
+        None => forward(packet, tables, &parsed),
+    };
+    settle(packet, tables, &parsed, Hook::Ingress, outcome)
 }
 
 /// What the node itself sends out: what its sockets did not translate. Attached only where the socket hooks are not.
@@ -34,5 +37,9 @@ pub fn uplink_egress<F: Family>(
     tables: &impl Tables<F>,
 ) -> Result<Verdict, Reason> {
     let Some(parsed) = parse::<F>(packet) else { return Ok(Verdict::Pass) };
-    Ok(serve(packet, tables, &parsed, Hook::Egress)?.unwrap_or(Verdict::Pass))
+    let outcome = match serve(packet, tables, &parsed, Hook::Egress) {
+        Ok(served) => Ok(served.unwrap_or(Verdict::Pass)),
+        Err(reason) => Err(reason),
+    };
+    settle(packet, tables, &parsed, Hook::Egress, outcome)
 }

@@ -65,18 +65,6 @@ static CONFIG: Array<Config, 1, MMAPABLE> = Array::new();
 /// The node's tables.
 pub(crate) struct Kernel;
 
-/// A packet or a call was given up.
-#[inline(always)]
-pub(crate) fn count_drop(reason: Reason, bytes: u32) {
-    if let Some(count) = DROPS.get_ptr_mut(reason as u32) {
-        // SAFETY: the element is this CPU's own. A socket hook may be preempted here, and a count be lost: it is a count.
-        unsafe {
-            (*count).packets += 1;
-            (*count).bytes += u64::from(bytes);
-        }
-    }
-}
-
 #[inline(always)]
 fn now_ns() -> u64 {
     // SAFETY: the helper reads a clock (kernel 5.11).
@@ -118,7 +106,7 @@ impl NodeTables for Kernel {
     #[inline(always)]
     fn count_flow(&self, service: u32) {
         if let Some(count) = SERVICE_COUNTS.get_ptr_mut(service) {
-            // SAFETY: the element is this CPU's own; see `count_drop`.
+            // SAFETY: the element is this CPU's own. A socket hook may be preempted here, and a count be lost: it is a count.
             unsafe { (*count).flows += 1 }
         }
     }
@@ -126,15 +114,26 @@ impl NodeTables for Kernel {
     #[inline(always)]
     fn count_packet(&self, service: u32) {
         if let Some(count) = SERVICE_COUNTS.get_ptr_mut(service) {
-            // SAFETY: the element is this CPU's own; see `count_drop`.
+            // SAFETY: the element is this CPU's own; see `count_flow`.
             unsafe { (*count).packets += 1 }
+        }
+    }
+
+    #[inline(always)]
+    fn count_drop(&self, reason: Reason, bytes: u32) {
+        if let Some(count) = DROPS.get_ptr_mut(reason as u32) {
+            // SAFETY: the element is this CPU's own; see `count_flow`.
+            unsafe {
+                (*count).packets += 1;
+                (*count).bytes += u64::from(bytes);
+            }
         }
     }
 
     #[inline(always)]
     fn count(&self, counter: Counter) {
         if let Some(count) = COUNTERS.get_ptr_mut(counter as u32) {
-            // SAFETY: the element is this CPU's own; see `count_drop`.
+            // SAFETY: the element is this CPU's own; see `count_flow`.
             unsafe { *count += 1 }
         }
     }

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "packet bytes are reached through pointers that the verifier checks")]
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR};
-use aya_ebpf::helpers::generated::{bpf_l4_csum_replace, bpf_skb_pull_data};
+use aya_ebpf::helpers::generated::{bpf_l4_csum_replace, bpf_skb_change_tail, bpf_skb_pull_data};
 use aya_ebpf::programs::TcContext;
 use penstock_abi::Plain;
 use penstock_datapath::{L4Change, Packet};
@@ -88,6 +88,15 @@ impl Packet for Skb {
         // for that in the prologue of each program that stores). See `at` for the alignment.
         unsafe { start.cast::<T>().write(value) };
         Some(())
+    }
+
+    #[inline(always)]
+    fn resize(&mut self, len: usize) -> Option<()> {
+        // SAFETY: the helper moves bytes; every pointer is taken anew afterwards.
+        match unsafe { bpf_skb_change_tail(self.raw(), len as u32, 0) } {
+            0 => self.pull(len),
+            _ => None,
+        }
     }
 
     #[inline(always)]

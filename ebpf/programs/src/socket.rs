@@ -7,7 +7,7 @@ use aya_ebpf::programs::SockAddrContext;
 use penstock_datapath::{Answer, Family, SocketCall, V4, V6};
 
 use crate::call::{Call4, Call6, CallMapped, addr6};
-use crate::maps::{Kernel, count_drop};
+use crate::maps::Kernel;
 
 /// The call goes on.
 const PROCEED: i32 = 1;
@@ -81,8 +81,7 @@ fn getpeername<F: Family>(call: &mut impl SocketCall<F>) -> i32 {
 fn answer(answer: Answer) -> i32 {
     match answer {
         Answer::Proceed => PROCEED,
-        Answer::Refuse(reason) => {
-            count_drop(reason, 0);
+        Answer::Refuse => {
             // SAFETY: the helper sets what the system call returns (kernel 5.18); it cannot fail in these hooks.
             unsafe { bpf_set_retval(-ECONNREFUSED) };
             FAIL

@@ -6,9 +6,9 @@ use aya_ebpf::helpers::generated::{bpf_redirect, bpf_redirect_neigh, bpf_redirec
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use penstock_abi::Reason;
-use penstock_datapath::{NodeTables, Packet, V4, V6, Verdict};
+use penstock_datapath::{NodeTables, V4, V6, Verdict};
 
-use crate::maps::{Kernel, count_drop};
+use crate::maps::Kernel;
 use crate::skb::Skb;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -30,7 +30,7 @@ macro_rules! entry_points {
                 // ARP among others.
                 _ => return TC_ACT_UNSPEC,
             };
-            finish(&packet, outcome)
+            finish(outcome)
         }
     )+};
 }
@@ -47,7 +47,7 @@ entry_points! {
 }
 
 #[inline(always)]
-fn finish(packet: &Skb, outcome: Result<Verdict, Reason>) -> i32 {
+fn finish(outcome: Result<Verdict, Reason>) -> i32 {
     match outcome {
         Ok(Verdict::Pass) => TC_ACT_UNSPEC,
         // SAFETY: the helper notes the device, and the kernel sends the packet there once the program has returned
@@ -60,10 +60,7 @@ fn finish(packet: &Skb, outcome: Result<Verdict, Reason>) -> i32 {
         Ok(Verdict::Gateway { hop }) => gateway(hop),
         // SAFETY: as above.
         Ok(Verdict::Reinject { ifindex }) => unsafe { bpf_redirect(ifindex, INTO) as i32 },
-        Err(reason) => {
-            count_drop(reason, packet.len());
-            TC_ACT_SHOT
-        }
+        Err(_) => TC_ACT_SHOT,
     }
 }
 
