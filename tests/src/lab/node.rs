@@ -118,6 +118,12 @@ impl Node {
         self.output(&[&[binary], arguments].concat())
     }
 
+    /// The node's bpffs, as this process reaches it.
+    pub fn bpffs(&self) -> PathBuf {
+        // The way through the keeper's root leads into its mount namespace.
+        PathBuf::from(format!("/proc/{}/root/sys/fs/bpf", self.keeper.pid()))
+    }
+
     /// Where the agent of this node writes what it logs.
     pub fn agent_log(&self) -> PathBuf {
         self.run.directory().join(format!("agent-{}.log", self.name()))
