@@ -3,7 +3,7 @@
 //! # Nothing that a reader may still hold gets a new meaning
 //!
 //! A program that has loaded something may be delayed without bound: socket hooks are preemptible, so no timer is a grace
-//! period. Five rules follow; the tests in `tests/delayed_readers.rs` delay readers at every load to try them.
+//! period. Five rules follow; the tests in `tests/model/readers.rs` delay readers at every load to try them.
 //!
 //! 1. A grace period is RCU's ([`Readers::grace_period`]). It takes about 10 ms and so runs off the commit path: what was
 //!    freed since the last one waits in [`Limbo`] and is released together by one. Another one runs once at start before
