@@ -111,6 +111,11 @@ impl Node {
         lines[lines.len().saturating_sub(20)..].join("\n")
     }
 
+    /// The process id of the node's agent.
+    pub fn agent_pid(&self) -> Option<u32> {
+        self.agent().as_ref().map(Process::pid)
+    }
+
     /// Ends the node's agent by a signal.
     pub fn end_agent(&self, signal: Signal) -> Result<ExitStatus> {
         self.agent().take().with_context(|| format!("{} has no agent", self.name()))?.end(signal)

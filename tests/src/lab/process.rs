@@ -33,7 +33,7 @@ impl Process {
     }
 
     /// Takes over a process that was started already.
-    pub(crate) fn adopt(child: Child, what: &str) -> Self {
+    pub fn adopt(child: Child, what: &str) -> Self {
         Self { child, what: what.to_owned(), output: None }
     }
 

@@ -3,6 +3,7 @@
 //! Most tests run twice, against two clusters that they share: one whose Services are translated at the socket
 //! ([`fixture::sockets`]), one where every packet is ([`fixture::packets`]).
 
+mod bad_input;
 mod checksums;
 mod cluster_ip;
 mod colliding_replies;

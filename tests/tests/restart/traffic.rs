@@ -1,0 +1,95 @@
+//! A small cluster with a Service, and connections through it that must not notice what happens to the agents.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use penstock_tests::lab::{
+    AgentOptions, Family, Lab, Load, Pod, Process, Protocol, Runs, Service, ServicePort, wait_until,
+};
+use penstock_tests::probe::{Ask, Serve, Style};
+
+const TARGET_PORT: u16 = 8080;
+
+const STYLES: [(Style, Protocol); 4] = [
+    (Style::TcpEach, Protocol::Tcp),
+    (Style::TcpStanding, Protocol::Tcp),
+    (Style::UdpConnected, Protocol::Udp),
+    (Style::UdpUnconnected, Protocol::Udp),
+];
+
+/// Loads of every kind, in both families, to a backend on the client's node and to one on another.
+pub(crate) struct Traffic {
+    loads: Vec<(Ask, Load)>,
+    _servers: Vec<Process>,
+    client: Pod,
+    far: Pod,
+    pub(crate) lab: Lab,
+}
+
+impl Traffic {
+    /// Starts agents with these options, then the loads.
+    pub(crate) fn start(options: &AgentOptions) -> Result<Self> {
+        let lab = Lab::new(2)?;
+        let (client, near, far) =
+            (lab.node(1).pod("client")?, lab.node(1).pod("near")?, lab.node(2).pod("far")?);
+        let servers =
+            vec![near.serve(&Serve::on("near", TARGET_PORT))?, far.serve(&Serve::on("far", TARGET_PORT))?];
+        let services = [service(&lab, "near").with([&near]), service(&lab, "far").with([&far])];
+        services.iter().try_for_each(|service| lab.apply(service).map(drop))?;
+        lab.start_agents(options)?;
+        let mut traffic = Self { loads: Vec::new(), _servers: servers, client, far, lab };
+        for service in &services {
+            for (style, protocol) in STYLES {
+                for family in Family::BOTH {
+                    let ask = Ask::new(service.address(family, protocol), style).every_ms(2);
+                    traffic.loads.push((ask.clone(), traffic.client.load(&ask)?));
+                }
+            }
+        }
+        traffic.goes_on()?;
+        Ok(traffic)
+    }
+
+    /// Every load has had further answers, and none has failed.
+    pub(crate) fn goes_on(&self) -> Result<()> {
+        let before: Vec<usize> = self.loads.iter().map(|(_, load)| load.count()).collect();
+        for ((ask, load), before) in self.loads.iter().zip(before) {
+            wait_until(&format!("{ask:?} goes on"), Duration::from_secs(10), || {
+                for answer in load.since(before) {
+                    anyhow::ensure!(answer.is_ok(), "{ask:?} has failed: {answer:?}");
+                }
+                Ok(load.count() >= before + 20)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A Service that is new is served: the agents are at work.
+    pub(crate) fn changes_are_followed(&self) -> Result<()> {
+        let service = service(&self.lab, "new").with([&self.far]);
+        self.lab.apply(&service)?;
+        for family in Family::BOTH {
+            let ask =
+                Ask { timeout_ms: 200, ..Ask::new(service.address(family, Protocol::Tcp), Style::TcpEach) };
+            wait_until("a new Service is served", Duration::from_secs(10), || {
+                Ok(self.client.ask(&ask)?.iter().all(|answer| answer.is_ok()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Ends the loads: none of their requests has failed at any time.
+    pub(crate) fn stop(self) -> Result<()> {
+        for (ask, load) in self.loads {
+            for answer in load.stop()? {
+                assert_eq!(answer.error, None, "{ask:?}: {answer:?}");
+                assert_eq!(answer.peer, Some(ask.target));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn service(lab: &Lab, name: &str) -> Service {
+    lab.service(name, &[ServicePort::tcp(80, TARGET_PORT), ServicePort::udp(80, TARGET_PORT)])
+}
