@@ -169,3 +169,17 @@ impl Drop for Cgroup {
         let _ = fs::remove_dir(&self.path);
     }
 }
+
+/// The eBPF object under test: the file that `PENSTOCK_BPF_OBJECT` names, or what the build carries.
+pub(crate) fn object() -> Option<Vec<u8>> {
+    match std::env::var_os("PENSTOCK_BPF_OBJECT") {
+        Some(path) => Some(fs::read(path).expect("PENSTOCK_BPF_OBJECT names a file")),
+        None => match penstock_kernel::object::bytes() {
+            Ok(object) => Some(object.to_vec()),
+            Err(error) => {
+                skip(&error.to_string());
+                None
+            }
+        },
+    }
+}
