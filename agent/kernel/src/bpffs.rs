@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use penstock_abi::SCHEMA;
 
-use crate::sys::{BPF_FS_MAGIC, filesystem_magic, mount_bpffs};
+use crate::sys::{is_bpffs, mount_bpffs};
 use crate::{Error, Hook};
 
 /// The paths of everything that Penstock pins, below one mount of bpffs:
@@ -113,7 +113,7 @@ impl Pins {
     pub fn prepare(&self) -> Result<(), Error> {
         let what = self.root.display().to_string();
         fs::create_dir_all(&self.root).map_err(Error::system("mkdir", &what))?;
-        if filesystem_magic(&self.root).map_err(Error::system("statfs", &what))? != BPF_FS_MAGIC {
+        if !is_bpffs(&self.root).map_err(Error::system("statfs", &what))? {
             mount_bpffs(&self.root).map_err(Error::system("mount of bpffs", &what))?;
             tracing::info!(path = %what, "mounted bpffs");
         }

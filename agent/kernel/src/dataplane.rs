@@ -5,7 +5,7 @@
 //! | folders found | what happened | what is done |
 //! | --- | --- | --- |
 //! | `vN-new` | an agent died while it built | remove it |
-//! | `vN-old` and `vN-new`, no `vN` | an agent died between its two renames | do the second |
+//! | `vN-old`, no `vN` | an agent died between its two renames | do the second |
 //! | `vN` and `vN-old`, or `vN` and `vM` | an agent died before all links ran the new programs | finish as below |
 //!
 //! What is replaced is removed by [`Dataplane::finish`] alone, which the agent calls when every link runs the new
@@ -112,8 +112,9 @@ impl Dataplane {
 /// Brings the folders into a state that an agent in good health leaves.
 fn recover(pins: &Pins) -> Result<(), Error> {
     let (current, new, old) = (pins.maps(), pins.maps_new(), pins.maps_old());
-    if new.exists() && old.exists() && !current.exists() {
-        return rename(&new, &current);
+    if old.exists() && !current.exists() {
+        // The new folder was complete before the old one was renamed. If somebody removed it, the old one serves.
+        return rename(if new.exists() { &new } else { &old }, &current);
     }
     remove_folder(&new)
 }
@@ -235,19 +236,30 @@ fn agent_state_fits(specs: &Specs, source: &Path) -> Result<bool, Error> {
 
 /// Puts the connections that only the maps of `from` know into those of `to`.
 fn carry_live(from: &Path, to: &Path) -> Result<u64, Error> {
+    // Their indices mean something only in tables that were carried over as well.
+    for name in WRITTEN_BY_AGENT {
+        if !matches!(open_pair(from, to, name)?, Some((source, target)) if form(&source) == form(&target)) {
+            return Ok(0);
+        }
+    }
     let mut carried = 0;
     for name in LIVE {
-        let (Some(source), Some(target)) = (open_pinned(from, name)?, open_pinned(to, name)?) else {
-            continue;
-        };
-        let (source_info, target_info) = (source.info(), target.info());
-        let form = |info: &crate::sys::MapInfo| (info.kind, info.key_size, info.value_size);
-        let shared = source_info.id == target_info.id;
-        if !shared && source_info.kind == kinds::LRU_HASH && form(source_info) == form(target_info) {
+        let Some((source, target)) = open_pair(from, to, name)? else { continue };
+        let shared = source.info().id == target.info().id;
+        if !shared && source.info().kind == kinds::LRU_HASH && form(&source) == form(&target) {
             carried += carry::copy_new(name, &source, &target)?;
         }
     }
     Ok(carried)
+}
+
+fn open_pair(from: &Path, to: &Path, name: &str) -> Result<Option<(Map, Map)>, Error> {
+    Ok(open_pinned(from, name)?.zip(open_pinned(to, name)?))
+}
+
+fn form(map: &Map) -> (u32, u32, u32) {
+    let info = map.info();
+    (info.kind, info.key_size, info.value_size)
 }
 
 /// The folder of the highest other schema: what an upgrade or a roll-back starts from.

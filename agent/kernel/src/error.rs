@@ -29,7 +29,7 @@ pub enum Error {
         log: String,
     },
     /// A right is missing.
-    #[error("missing capability {capability}, which {purpose} needs")]
+    #[error("missing capability {capability}: {purpose} needs it")]
     MissingCapability {
         /// As in capabilities(7).
         capability: &'static str,

@@ -9,12 +9,15 @@ use crate::sys::{QueryTarget, attach_types, query};
 /// The lowest kernel, as version and patch level.
 pub const LOWEST_KERNEL: (u32, u32) = (6, 1);
 
-/// Capabilities by name, number (capabilities(7)) and use.
-const CAPABILITIES: [(&str, u32, &str); 4] = [
-    ("CAP_NET_ADMIN", 12, "attaching programs to devices and cgroups, and making routes"),
-    ("CAP_SYS_ADMIN", 21, "finding attached programs by number and mounting bpffs"),
-    ("CAP_PERFMON", 38, "loading programs that compare pointers to packets"),
-    ("CAP_BPF", 39, "loading programs and making maps"),
+/// `CAP_SYS_ADMIN`: stands for those below it that were split off from it in Linux 5.8.
+const SYS_ADMIN: u32 = 21;
+
+/// Capabilities by name, number (capabilities(7)), what needs them, and whether `CAP_SYS_ADMIN` stands for them.
+const CAPABILITIES: [(&str, u32, &str, bool); 4] = [
+    ("CAP_NET_ADMIN", 12, "attaching programs to devices and cgroups, and making routes", false),
+    ("CAP_SYS_ADMIN", SYS_ADMIN, "finding attached programs by number and mounting bpffs", false),
+    ("CAP_PERFMON", 38, "loading programs that compare pointers into packets", true),
+    ("CAP_BPF", 39, "loading programs and making maps", true),
 ];
 
 /// What this kernel offers beyond the lowest that is supported.
@@ -48,14 +51,15 @@ pub fn check() -> Result<Features, Vec<Error>> {
     if missing.is_empty() { Ok(Features { tcx: has_tcx() }) } else { Err(missing) }
 }
 
-/// The capabilities that this process lacks. Where its own status cannot be read, the kernel's refusal will tell.
+/// The capabilities that this thread lacks. Where its status cannot be read, the kernel's refusal will tell.
 fn missing_capabilities() -> Vec<Error> {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let Some(effective) = effective_capabilities(&status) else { return Vec::new() };
+    let has = |number: u32| effective & 1 << number != 0;
     CAPABILITIES
         .iter()
-        .filter(|(_, number, _)| effective & 1 << number == 0)
-        .map(|(capability, _, purpose)| Error::MissingCapability { capability, purpose })
+        .filter(|(_, number, _, implied)| !(has(*number) || *implied && has(SYS_ADMIN)))
+        .map(|(capability, _, purpose, _)| Error::MissingCapability { capability, purpose })
         .collect()
 }
 

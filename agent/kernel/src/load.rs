@@ -59,6 +59,8 @@ impl fmt::Debug for Programs {
 /// calls has compared those that are with `specs`, which the loader does not.
 pub(crate) fn load(object: &[u8], specs: &Specs, folder: &Path) -> Result<Programs, Error> {
     let mut loader = EbpfLoader::new();
+    // Nothing is relocated against the kernel's types, and parsing them takes a tenth of a second and many megabytes.
+    loader.btf(None);
     // Maps of kinds that the loader has no type for are still made and pinned.
     loader.allow_unsupported_maps();
     for (name, spec) in specs.iter() {

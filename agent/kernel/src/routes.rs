@@ -13,9 +13,8 @@ use crate::Error;
 use crate::netlink::Netlink;
 use crate::node::{main_table, to_ip};
 
-/// `rtm_protocol` of every route that Penstock makes, and the mark by which it knows them: the letter p. Numbers from
-/// 128 up are registered in `include/uapi/linux/rtnetlink.h` no further than 192; this one is not, nor is it in
-/// iproute2's `rt_protos`.
+/// `rtm_protocol` of every route that Penstock makes, and the mark by which it knows them: the letter p, 112. Neither
+/// `include/uapi/linux/rtnetlink.h` nor iproute2's `rt_protos` has another use for it.
 pub const PROTOCOL: u8 = 0x70;
 
 /// A route to the pods of another node on the same link.

@@ -3,12 +3,13 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use common::{Sandbox, map, object, sandbox, veth};
 use penstock_abi::{
     Addr4, EmptySet, Flow, FlowKey, FrontendKey, NextHop, Port, Protocol, Selection, Service, ServiceName,
-    SetKind, maps,
+    SetKind, maps, timeout,
 };
 use penstock_kernel::attach::{Attacher, Change, DeviceMode};
 use penstock_kernel::cleanup::cleanup;
@@ -219,9 +220,10 @@ fn another_schema_of_another_form_is_not_taken_over() {
         let pin = setup.pins.map(maps::SLOTS);
         fs::remove_file(&pin).unwrap();
         map(maps::SLOTS, kinds::ARRAY, 8, SIZES.slots, kinds::MMAPABLE).pin(&pin).unwrap();
-        let second = setup.open_with(2, SIZES).unwrap();
+        let mut second = setup.open_with(2, SIZES).unwrap();
         assert!(!second.restored && second.migrating());
         assert_eq!(second.tables.frontends4.dump().unwrap(), []);
+        assert_eq!(second.finish().unwrap(), 0);
         assert_eq!(
             second.tables.flows4.dump().unwrap(),
             [],
@@ -267,6 +269,30 @@ fn an_agent_that_died_at_any_step_of_a_migration_leaves_nothing_in_the_way() {
         opened.finish().unwrap();
         assert_written(&opened.tables);
         assert_eq!(setup.folders(), ["links", "v2"]);
+    });
+}
+
+#[test]
+fn a_sweep_removes_what_has_expired_and_tells_what_is_still_named() {
+    with_object(|setup, _| {
+        let tables = setup.open().tables;
+        let now = penstock_kernel::flows::now();
+        let idle = timeout::UDP_UNREPLIED + 1;
+        let udp = |port| FlowKey { protocol: Protocol::UDP, ..flow_key(port) };
+        let seen = |backend, last_seen| Flow { backend, last_seen, client_hop: backend + 100, ..flow(0) };
+        tables.flows4.insert(&udp(1), &seen(1, now)).unwrap();
+        tables.flows4.insert(&udp(2), &seen(2, now.saturating_sub(idle))).unwrap();
+        tables.flows4.insert(&udp(3), &seen(3, now)).unwrap();
+        tables.flows4.insert(&flow_key(3), &seen(3, now)).unwrap();
+
+        let dead = BTreeSet::from([3]);
+        let swept = penstock_kernel::flows::sweep(&tables, now + 1, &dead, &BTreeSet::new()).unwrap();
+        assert_eq!((swept.seen, swept.expired, swept.orphaned), (4, 1, 1));
+        assert_eq!(swept.backends4, BTreeSet::from([1, 3]), "TCP keeps its backend");
+        assert_eq!(swept.next_hops, BTreeSet::from([101, 103]));
+        let left: BTreeSet<_> =
+            tables.flows4.dump().unwrap().into_iter().map(|(key, _)| key.sport.get()).collect();
+        assert_eq!(left, BTreeSet::from([1, 3]));
     });
 }
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use common::{Sandbox, map, sandbox};
 use penstock_abi::{Addr4, Backend, Port, Protocol};
 use penstock_kernel::sys::kinds;
-use penstock_kernel::table::{Hash, MappedArray, PerCpuArray};
+use penstock_kernel::table::{Hash, MappedArray, PerCpuArray, RingBuffer};
 use penstock_kernel::{Error, Grace};
 
 /// Makes a map and pins it under its name; gives the folder.
@@ -148,6 +148,20 @@ fn counters_of_all_cpus_are_read_as_one() {
         counts.reset(3).unwrap();
         assert_eq!(counts.get(3).unwrap(), 0);
         assert!(matches!(counts.get(10), Err(Error::OutOfBounds { .. })));
+    });
+}
+
+#[test]
+fn records_of_programs_are_read_in_order_and_once() {
+    sandbox(|sandbox| {
+        let folder = pinned(sandbox, "t_ring", kinds::RINGBUF, 0, 4096, 0);
+        let mut ring = RingBuffer::<u64>::open(&folder, "t_ring").unwrap();
+        assert_eq!(ring.next_record(), None);
+        let map = penstock_kernel::sys::Map::open(&folder.join("t_ring")).unwrap();
+        for value in [7, 8] {
+            common::ring_writer(&map, value).test_run(&[0; 64], &[], 1).unwrap();
+        }
+        assert_eq!((ring.next_record(), ring.next_record(), ring.next_record()), (Some(7), Some(8), None));
     });
 }
 

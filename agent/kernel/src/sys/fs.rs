@@ -8,10 +8,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// `BPF_FS_MAGIC` of `include/uapi/linux/magic.h`.
-pub(crate) const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
 
-/// `f_type` of the filesystem that holds the path.
-pub(crate) fn filesystem_magic(path: &Path) -> io::Result<i64> {
+/// Whether the path is on a bpffs.
+pub(crate) fn is_bpffs(path: &Path) -> io::Result<bool> {
     let path = c_path(path)?;
     let mut stat = MaybeUninit::<libc::statfs>::uninit();
     // SAFETY: the path ends with a zero byte, and the structure is as large as the kernel fills it.
@@ -19,11 +19,9 @@ pub(crate) fn filesystem_magic(path: &Path) -> io::Result<i64> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the call succeeded, so the kernel has filled the structure.
-    #[cfg_attr(
-        target_pointer_width = "64",
-        expect(clippy::useless_conversion, reason = "the field is narrower on other targets")
-    )]
-    Ok(i64::from(unsafe { stat.assume_init() }.f_type))
+    let stat = unsafe { stat.assume_init() };
+    // The field's type differs between C libraries.
+    Ok(stat.f_type == BPF_FS_MAGIC as _)
 }
 
 /// Mounts a new bpffs there, readable by root alone.

@@ -12,7 +12,7 @@ mod mapping;
 mod program;
 
 pub use clock::monotonic_coarse_ns;
-pub(crate) use fs::{BPF_FS_MAGIC, filesystem_magic, mount_bpffs};
+pub(crate) use fs::{is_bpffs, mount_bpffs};
 pub use link::{Link, LinkInfo, LinkTarget};
 pub use map::{Map, MapInfo, MapSpec, Update, kinds};
 pub use mapping::Mapping;

@@ -130,10 +130,12 @@ impl Program {
     }
 
     /// Runs the program on a packet, `repeat` times, each on what the last left (`BPF_PROG_TEST_RUN`, Linux 4.12).
+    /// `context` is a head of the program's context, a `struct __sk_buff` with the few fields set that the kernel takes
+    /// from there; empty for none.
     ///
     /// # Errors
     /// bpf(2)'s.
-    pub fn test_run(&self, packet: &[u8], repeat: u32) -> io::Result<TestRun> {
+    pub fn test_run(&self, packet: &[u8], context: &[u8], repeat: u32) -> io::Result<TestRun> {
         // Room for what a program may put before the packet or after it.
         let mut data = vec![0_u8; packet.len() + 512];
         let mut attr = attr::TestRun {
@@ -143,9 +145,11 @@ impl Program {
             data_in: packet.as_ptr() as u64,
             data_out: data.as_mut_ptr() as u64,
             repeat,
+            context_size_in: u32::try_from(context.len()).map_err(io::Error::other)?,
+            context_in: if context.is_empty() { 0 } else { context.as_ptr() as u64 },
             ..Default::default()
         };
-        // SAFETY: both lengths are those of the buffers.
+        // SAFETY: all lengths are those of the buffers.
         unsafe { bpf(Command::ProgTestRun, &mut attr) }?;
         data.truncate(attr.data_size_out as usize);
         Ok(TestRun { return_value: attr.return_value, data, duration_ns: attr.duration_ns })

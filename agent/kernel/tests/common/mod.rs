@@ -46,8 +46,8 @@ pub(crate) fn sandbox(test: impl FnOnce(&Sandbox) + Send + 'static) {
         pins.prepare().unwrap();
         let sandbox = Sandbox { pins, folder };
         test(&sandbox);
-        // SAFETY: the path ends with a zero byte.
         let root = std::ffi::CString::new(sandbox.pins.root().to_str().unwrap()).unwrap();
+        // SAFETY: the path ends with a zero byte.
         unsafe { libc::umount2(root.as_ptr(), libc::MNT_DETACH) };
         Ok(())
     })
@@ -63,6 +63,23 @@ pub(crate) fn sandbox(test: impl FnOnce(&Sandbox) + Send + 'static) {
 pub(crate) fn skip(reason: &str) {
     assert!(std::env::var_os("CI").is_none(), "this test cannot run: {reason}");
     eprintln!("skipped: {reason}");
+}
+
+/// Takes capabilities from this thread, by their numbers (capabilities(7)).
+pub(crate) fn drop_capabilities(numbers: &[u32]) {
+    let mut header = [0x2008_0522_u32, 0];
+    // Effective, permitted and inheritable, twice 32 of them.
+    let mut sets = [0_u32; 6];
+    // SAFETY: version 3 of the call reads a header of two words and writes six.
+    let read = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
+    assert_eq!(read, 0);
+    for number in numbers {
+        let word = if *number < 32 { 0 } else { 3 };
+        sets[word] &= !(1 << (number % 32));
+    }
+    // SAFETY: version 3 of the call reads a header of two words and six more.
+    let written = unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr()) };
+    assert_eq!(written, 0, "capset: {}", std::io::Error::last_os_error());
 }
 
 /// Runs ip(8) in the namespace of this thread.
@@ -94,7 +111,8 @@ pub(crate) fn ifindex(name: &str) -> u32 {
 
 /// A map named as one of ours.
 pub(crate) fn map(name: &str, kind: u32, value_size: u32, max_entries: u32, flags: u32) -> Map {
-    let spec = MapSpec { name: name.to_owned(), kind, key_size: 4, value_size, max_entries, flags };
+    let key_size = if kind == kinds::RINGBUF { 0 } else { 4 };
+    let spec = MapSpec { name: name.to_owned(), kind, key_size, value_size, max_entries, flags };
     Map::create(&spec, None).unwrap()
 }
 
@@ -105,24 +123,47 @@ pub(crate) fn programs() -> Programs {
     Programs::from_parts(programs.collect::<BTreeMap<_, _>>())
 }
 
+/// One instruction: opcode, registers (source, then target, a half byte each), offset and value.
+fn instruction(opcode: u8, registers: u8, offset: i16, value: i32) -> u64 {
+    let ([low, high], [a, b, c, d]) = (offset.to_le_bytes(), value.to_le_bytes());
+    u64::from_le_bytes([opcode, registers, low, high, a, b, c, d])
+}
+
+/// r1 = a map (BPF_LD | BPF_IMM | BPF_DW with BPF_PSEUDO_MAP_FD, two instructions long).
+fn load_map(map: &Map) -> [u64; 2] {
+    [instruction(0x18, 0x11, 0, map.as_fd().as_raw_fd()), 0]
+}
+
 /// A program of this name, for a hook, that names a map.
 pub(crate) fn program(hook: Hook, name: &str, map: &Map) -> Program {
-    let instruction = |opcode: u8, registers: u8, value: i32| {
-        let [a, b, c, d] = value.to_le_bytes();
-        u64::from_le_bytes([opcode, registers, 0, 0, a, b, c, d])
-    };
     let socket = hook.direction().is_none();
     let kind = if socket { program_kinds::CGROUP_SOCK_ADDR } else { program_kinds::SCHED_CLS };
-    let instructions = [
-        // r1 = the map (BPF_LD | BPF_IMM | BPF_DW with BPF_PSEUDO_MAP_FD, two instructions long)
-        instruction(0x18, 0x11, map.as_fd().as_raw_fd()),
-        0,
-        // r0 = 1, what lets a socket's call pass, or TC_ACT_UNSPEC, what lets a packet pass
-        instruction(0xb7, 0, if socket { 1 } else { -1 }),
-        instruction(0x95, 0, 0),
-    ];
+    let [load, rest] = load_map(map);
+    // r0 = 1, what lets a socket's call pass, or TC_ACT_UNSPEC, what lets a packet pass; exit
+    let verdict = instruction(0xb7, 0, 0, if socket { 1 } else { -1 });
+    let instructions = [load, rest, verdict, instruction(0x95, 0, 0, 0)];
     let attach_type = if socket { attach_type(hook) } else { 0 };
     Program::load(name, kind, attach_type, &instructions).unwrap()
+}
+
+/// A program that writes one record of eight bytes to a ring.
+pub(crate) fn ring_writer(ring: &Map, value: i32) -> Program {
+    let [load, rest] = load_map(ring);
+    let instructions = [
+        // *(u64 *)(r10 - 8) = value; r2 = r10 - 8
+        instruction(0x7a, 0x0a, -8, value),
+        instruction(0xbf, 0xa2, 0, 0),
+        instruction(0x07, 0x02, 0, -8),
+        load,
+        rest,
+        // r3 = 8; r4 = 0; bpf_ringbuf_output(r1, r2, r3, r4); r0 = 0; exit
+        instruction(0xb7, 0x03, 0, 8),
+        instruction(0xb7, 0x04, 0, 0),
+        instruction(0x85, 0, 0, 130),
+        instruction(0xb7, 0, 0, 0),
+        instruction(0x95, 0, 0, 0),
+    ];
+    Program::load("ring_writer", program_kinds::SCHED_CLS, 0, &instructions).unwrap()
 }
 
 /// `enum bpf_attach_type` of a hook.
