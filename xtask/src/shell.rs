@@ -42,6 +42,12 @@ pub(crate) fn exists(program: &str) -> bool {
     find(program).is_some()
 }
 
+/// Whether a file may be run.
+pub(crate) fn is_executable(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
+}
+
 /// Whether this process is root.
 pub(crate) fn is_root() -> bool {
     // Whoever runs a process owns its folder in /proc; that spares xtask a libc binding.

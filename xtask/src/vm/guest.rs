@@ -34,8 +34,6 @@ export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CI=true RUS
 mount -t devtmpfs dev /dev
 mount -t proc proc /proc
 mount -t sysfs sys /sys
-mount -t tmpfs tmp /tmp
-mount -t tmpfs run /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
 mkdir -p /dev/shm /dev/pts

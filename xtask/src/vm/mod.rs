@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Seconds until a machine that is not done has failed
     #[arg(long, default_value_t = 1200)]
     timeout: u64,
+    /// A file of this machine to take along, a program with its libraries; it is at the same path there
+    #[arg(long, value_name = "FILE")]
+    with: Vec<PathBuf>,
     /// Run this there instead of the tests; without a command, nothing of the project is built
     #[arg(last = true)]
     command: Vec<String>,
@@ -41,7 +44,11 @@ const TOOLS: &[&str] = &["ip", "tc", "ethtool", "nft"];
 /// Boots every kernel, all of them even where one fails.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::require(setup::VM)?;
-    let load = if args.command.is_empty() { Load::tests()? } else { Load::command(&args.command) };
+    let mut load = if args.command.is_empty() { Load::tests()? } else { Load::command(&args.command) };
+    for file in &args.with {
+        let file = file.canonicalize().with_context(|| format!("cannot find {}", file.display()))?;
+        if shell::is_executable(&file) { &mut load.programs } else { &mut load.files }.push(file);
+    }
     let mut failed = Vec::new();
     for series in &args.kernels {
         match boot(series, &load, Duration::from_secs(args.timeout)) {
