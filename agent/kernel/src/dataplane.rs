@@ -8,7 +8,7 @@
 //! | `vN-old`, no `vN` | an agent died between its two renames | do the second |
 //! | `vN` and `vN-old`, or `vN` and `vM` | an agent died before all links ran the new programs | finish as below |
 //!
-//! What is replaced is removed by [`Dataplane::finish`] alone, which the agent calls when every link runs the new
+//! What is replaced is removed by [`Migration::finish`] alone, which the agent calls when every link runs the new
 //! programs and before it writes anything: until then the old programs serve from the old maps.
 
 use std::fs;
@@ -40,16 +40,22 @@ pub struct Dataplane {
     /// Whether the tables hold what an earlier agent wrote. If so, attach first, then converge: nothing is missing
     /// meanwhile. If not, fill the tables first, then attach.
     pub restored: bool,
-    /// Folders of maps that programs still attached may use.
+    /// What is left to do where the tables took the place of others; nothing where they did not.
+    pub migration: Migration,
+}
+
+/// Maps that were replaced by others of another size or schema, which programs still attached may use.
+#[derive(Debug)]
+pub struct Migration {
     replaced: Vec<PathBuf>,
-    pins: Pins,
+    current: PathBuf,
 }
 
 impl Dataplane {
     /// Opens the dataplane of the programs that this build carries.
     ///
     /// Attaches nothing. Where the tables found have another size or schema, theirs are built beside them and filled
-    /// from them; then call [`Self::finish`] once all links are updated.
+    /// from them; then call [`Migration::finish`] once all links are updated.
     ///
     /// # Errors
     /// [`Error::SchemaMismatch`] where a pinned map of this schema has another form; [`Error::TooSmall`] where the sizes
@@ -84,12 +90,15 @@ impl Dataplane {
             }
         };
         let tables = Tables::open(pins)?;
-        Ok(Self { tables, programs, restored, replaced: replaced(pins)?, pins: pins.clone() })
+        let migration = Migration { replaced: replaced(pins)?, current: folder };
+        Ok(Self { tables, programs, restored, migration })
     }
+}
 
-    /// Whether maps of another size or schema were replaced, so that [`Self::finish`] has something to do.
+impl Migration {
+    /// Whether maps were replaced, so that [`Self::finish`] has something to do.
     #[must_use]
-    pub fn migrating(&self) -> bool {
+    pub fn is_pending(&self) -> bool {
         !self.replaced.is_empty()
     }
 
@@ -101,7 +110,7 @@ impl Dataplane {
     pub fn finish(&mut self) -> Result<u64, Error> {
         let mut carried = 0;
         while let Some(folder) = self.replaced.last() {
-            carried += carry_live(folder, &self.pins.maps())?;
+            carried += carry_live(folder, &self.current)?;
             remove_folder(folder)?;
             self.replaced.pop();
         }

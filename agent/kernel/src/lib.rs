@@ -35,7 +35,7 @@ pub mod sysctl;
 pub mod table;
 
 pub use bpffs::Pins;
-pub use dataplane::{Dataplane, Settings};
+pub use dataplane::{Dataplane, Migration, Settings};
 pub use error::{Error, OtherSchemas};
 pub use grace::Grace;
 pub use hook::{Direction, Hook};

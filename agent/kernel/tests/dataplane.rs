@@ -112,13 +112,13 @@ fn every_program_of_the_object_loads() {
 fn what_an_agent_wrote_is_there_when_the_next_one_opens() {
     with_object(|setup, _| {
         let first = setup.open();
-        assert!(!first.restored && !first.migrating());
+        assert!(!first.restored && !first.migration.is_pending());
         write(&first.tables);
         drop(first);
         let mut second = setup.open();
-        assert!(second.restored && !second.migrating());
+        assert!(second.restored && !second.migration.is_pending());
         assert_written(&second.tables);
-        assert_eq!(second.finish().unwrap(), 0);
+        assert_eq!(second.migration.finish().unwrap(), 0);
         assert_eq!(setup.folders(), ["links", "v1"]);
     });
 }
@@ -144,7 +144,7 @@ fn larger_tables_take_over_what_the_smaller_held_and_what_comes_meanwhile() {
         write(&first.tables);
         let larger = TableSizes { flows: 4096, slots: 512, services: 128, ..SIZES };
         let mut second = setup.open_with(1, larger).unwrap();
-        assert!(second.restored && second.migrating());
+        assert!(second.restored && second.migration.is_pending());
         assert_written(&second.tables);
         assert_eq!(second.tables.flows4.capacity(), 4096);
         assert_eq!(setup.folders(), ["links", "v1", "v1-old"]);
@@ -155,7 +155,7 @@ fn larger_tables_take_over_what_the_smaller_held_and_what_comes_meanwhile() {
         // A connection that the old programs still take, and one that both know.
         first.tables.flows4.insert(&flow_key(1025), &flow(1025)).unwrap();
         second.tables.flows4.insert(&flow_key(1024), &Flow { state: 1, ..flow(1024) }).unwrap();
-        assert_eq!(second.finish().unwrap(), 1);
+        assert_eq!(second.migration.finish().unwrap(), 1);
         assert_eq!(second.tables.flows4.get(&flow_key(1025)).unwrap(), Some(flow(1025)));
         assert_eq!(second.tables.flows4.get(&flow_key(1024)).unwrap().unwrap().state, 1);
         assert_eq!(setup.folders(), ["links", "v1"]);
@@ -180,20 +180,20 @@ fn another_schema_takes_everything_over_and_gives_it_back() {
         let first = setup.open();
         write(&first.tables);
         let mut second = setup.open_with(2, SIZES).unwrap();
-        assert!(second.restored && second.migrating());
+        assert!(second.restored && second.migration.is_pending());
         assert_written(&second.tables);
         assert_ne!(setup.map_id("v1", maps::SERVICES), setup.map_id("v2", maps::SERVICES));
         let sockets = |folder| setup.map_id(folder, maps::SOCKETS4);
         assert_eq!(sockets("v1"), sockets("v2"), "what hangs on sockets cannot be copied");
         first.tables.flows4.insert(&flow_key(1025), &flow(1025)).unwrap();
-        assert_eq!(second.finish().unwrap(), 1);
+        assert_eq!(second.migration.finish().unwrap(), 1);
         assert_eq!(setup.folders(), ["links", "v2"]);
 
         let mut third = setup.open();
         assert!(third.restored);
         assert_written(&third.tables);
         assert_eq!(third.tables.flows4.get(&flow_key(1025)).unwrap(), Some(flow(1025)));
-        third.finish().unwrap();
+        third.migration.finish().unwrap();
         assert_eq!(setup.folders(), ["links", "v1"]);
     });
 }
@@ -221,9 +221,9 @@ fn another_schema_of_another_form_is_not_taken_over() {
         fs::remove_file(&pin).unwrap();
         map(maps::SLOTS, kinds::ARRAY, 8, SIZES.slots, kinds::MMAPABLE).pin(&pin).unwrap();
         let mut second = setup.open_with(2, SIZES).unwrap();
-        assert!(!second.restored && second.migrating());
+        assert!(!second.restored && second.migration.is_pending());
         assert_eq!(second.tables.frontends4.dump().unwrap(), []);
-        assert_eq!(second.finish().unwrap(), 0);
+        assert_eq!(second.migration.finish().unwrap(), 0);
         assert_eq!(
             second.tables.flows4.dump().unwrap(),
             [],
@@ -251,7 +251,7 @@ fn an_agent_that_died_at_any_step_of_a_migration_leaves_nothing_in_the_way() {
         drop(setup.open_with(1, larger).unwrap());
         fs::rename(base.join("v1"), base.join("v1-new")).unwrap();
         let opened = setup.open_with(1, larger).unwrap();
-        assert!(opened.restored && opened.migrating());
+        assert!(opened.restored && opened.migration.is_pending());
         assert_written(&opened.tables);
         assert_eq!(opened.tables.flows4.capacity(), 4096);
         drop(opened);
@@ -259,14 +259,14 @@ fn an_agent_that_died_at_any_step_of_a_migration_leaves_nothing_in_the_way() {
         // Before the links were updated; and now yet another size is asked for.
         let mut opened = setup.open_with(1, TableSizes { flows: 2048, ..SIZES }).unwrap();
         assert_written(&opened.tables);
-        opened.finish().unwrap();
+        opened.migration.finish().unwrap();
         assert_eq!(setup.folders(), ["links", "v1"]);
 
         // The same with another schema.
         drop(setup.open_with(2, SIZES).unwrap());
         let mut opened = setup.open_with(2, SIZES).unwrap();
-        assert!(opened.restored && opened.migrating());
-        opened.finish().unwrap();
+        assert!(opened.restored && opened.migration.is_pending());
+        opened.migration.finish().unwrap();
         assert_written(&opened.tables);
         assert_eq!(setup.folders(), ["links", "v2"]);
     });
@@ -315,7 +315,7 @@ fn attached_programs_move_to_the_new_tables_and_cleanup_leaves_nothing() {
         attach(&setup.open(), Change::Attached);
         let mut second = setup.open_with(2, SIZES).unwrap();
         attach(&second, Change::Replaced);
-        second.finish().unwrap();
+        second.migration.finish().unwrap();
         drop(second);
         assert_eq!(attacher.attached().unwrap().len(), 10);
 

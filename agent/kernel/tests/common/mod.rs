@@ -26,6 +26,15 @@ impl Sandbox {
     }
 }
 
+impl Drop for Sandbox {
+    /// Before the folder below it is removed, whether the test has passed or not.
+    fn drop(&mut self) {
+        let root = std::ffi::CString::new(self.pins.root().to_str().unwrap()).unwrap();
+        // SAFETY: the path ends with a zero byte.
+        unsafe { libc::umount2(root.as_ptr(), libc::MNT_DETACH) };
+    }
+}
+
 /// Runs a test on a thread that has a network and mount namespace of its own.
 ///
 /// Without root rights the test is skipped, and says so; where the environment variable `CI` is set it fails instead.
@@ -46,9 +55,6 @@ pub(crate) fn sandbox(test: impl FnOnce(&Sandbox) + Send + 'static) {
         pins.prepare().unwrap();
         let sandbox = Sandbox { pins, folder };
         test(&sandbox);
-        let root = std::ffi::CString::new(sandbox.pins.root().to_str().unwrap()).unwrap();
-        // SAFETY: the path ends with a zero byte.
-        unsafe { libc::umount2(root.as_ptr(), libc::MNT_DETACH) };
         Ok(())
     })
     .join();
