@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use penstock_tests::lab::{
     AgentOptions, Family, Lab, Node, Pod, Process, Protocol, Runs, Service, ServicePort, wait_until,
 };
+use penstock_tests::needs;
 use penstock_tests::probe::{Ask, Serve, Style};
 
 /// A node with an agent, a client and a server.
@@ -74,6 +75,7 @@ fn refusal(node: &Node, mut command: std::process::Command) -> Result<String> {
 
 #[test]
 fn a_malformed_manifest_is_named_with_line_and_field_and_the_other_objects_go_on() -> Result<()> {
+    needs!(Agent);
     let small = Small::new(&AgentOptions::default())?;
     let malformed = small.service("malformed").manifest().replace("port: 80,", "port: eighty,");
     let line = malformed.lines().position(|line| line.contains("eighty")).context("no such line")? + 1;
@@ -86,6 +88,7 @@ fn a_malformed_manifest_is_named_with_line_and_field_and_the_other_objects_go_on
 
 #[test]
 fn an_object_of_an_unknown_kind_is_ignored_and_counted() -> Result<()> {
+    needs!(Agent);
     let small = Small::new(&AgentOptions::default())?;
     let good = small.service("good");
     let unknown = "apiVersion: v1\nkind: Sandwich\nmetadata:\n  name: lunch\n";
@@ -98,6 +101,7 @@ fn an_object_of_an_unknown_kind_is_ignored_and_counted() -> Result<()> {
 
 #[test]
 fn the_older_of_two_services_keeps_an_address_that_both_claim() -> Result<()> {
+    needs!(Agent);
     let small = Small::new(&AgentOptions::default())?;
     let stamped = |service: &Service, time: &str| {
         let stamp = format!("  namespace: default\n  creationTimestamp: \"{time}\"\nspec:");
@@ -115,6 +119,7 @@ fn the_older_of_two_services_keeps_an_address_that_both_claim() -> Result<()> {
 
 #[test]
 fn endpoints_may_come_before_their_service() -> Result<()> {
+    needs!(Agent);
     let small = Small::new(&AgentOptions::default())?;
     let service = small.service("late");
     let manifest = service.manifest();
@@ -127,6 +132,7 @@ fn endpoints_may_come_before_their_service() -> Result<()> {
 
 #[test]
 fn a_full_table_is_named_with_its_size_and_the_old_state_is_still_served() -> Result<()> {
+    needs!(Agent);
     // Index 0 is never given out: three are left, and a Service takes one for each family.
     let small = Small::new(&arguments(&["--max-services", "4"]))?;
     let (first, second) = (small.service("first"), small.service("second"));
@@ -142,6 +148,7 @@ fn a_full_table_is_named_with_its_size_and_the_old_state_is_still_served() -> Re
 
 #[test]
 fn a_second_agent_on_a_node_is_refused_with_the_process_id_of_the_first() -> Result<()> {
+    needs!(Agent);
     let small = Small::new(&AgentOptions::default())?;
     let said = refusal(small.node(), small.node().agent_command(&AgentOptions::default())?)?;
     let first = small.node().agent_pid().context("there is no agent")?;
@@ -151,6 +158,7 @@ fn a_second_agent_on_a_node_is_refused_with_the_process_id_of_the_first() -> Res
 
 #[test]
 fn an_agent_without_rights_names_the_capability_that_it_lacks() -> Result<()> {
+    needs!(Agent);
     let lab = Lab::new(1)?;
     let node = lab.node(1);
     let agent = node.agent_command(&AgentOptions::default())?;
@@ -165,6 +173,7 @@ fn an_agent_without_rights_names_the_capability_that_it_lacks() -> Result<()> {
 
 #[test]
 fn an_agent_without_a_bpffs_mounts_one() -> Result<()> {
+    needs!(Agent);
     let small = Small::new(&arguments(&["--bpffs", "/run/bpf"]))?;
     let mounts = small.node().output(&["cat", "/proc/self/mounts"])?;
     assert!(mounts.lines().any(|line| line.contains(" /run/bpf bpf ")), "{mounts}");

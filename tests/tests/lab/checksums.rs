@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use penstock_tests::lab::{Family, Pod, Protocol, Runs, Service};
+use penstock_tests::needs;
 use penstock_tests::probe::{Ask, Style};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -61,6 +62,7 @@ impl Offloads {
 
 #[test]
 fn every_checksum_is_right_with_every_combination_of_offloads() -> Result<()> {
+    needs!(Agent);
     let fixture = crate::fixture::of_packets()?;
     let services = [
         (fixture.service("sums-near", &[&fixture.near])?, &fixture.near),
@@ -108,6 +110,7 @@ fn exchange(
 
 #[test]
 fn a_datagram_without_a_checksum_stays_without_one() -> Result<()> {
+    needs!(Agent);
     let fixture = crate::fixture::packets();
     for (name, backend) in [("zero-near", &fixture.near), ("zero-far", &fixture.far)] {
         let service = fixture.service(name, &[backend])?;

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use penstock_tests::lab::{Endpoint, Family, Protocol, Runs, ServicePort};
+use penstock_tests::needs;
 use penstock_tests::probe::{Ask, Style};
 
 use crate::both_ways;
@@ -16,6 +17,7 @@ both_ways!(
     a_pod_that_is_its_own_backend_is_served,
     programs_of_a_node_are_served,
     backends_on_the_network_of_their_node_are_reached,
+    a_service_without_endpoints_refuses_at_once,
 );
 
 /// Enough requests that each of two backends is missed by all with a chance of 2^-39.
@@ -124,11 +126,13 @@ fn backends_on_the_network_of_their_node_are_reached(fixture: &Fixture) -> Resul
     Ok(())
 }
 
-#[test]
-fn a_service_without_endpoints_refuses_at_once() -> Result<()> {
-    let fixture = crate::fixture::sockets();
+fn a_service_without_endpoints_refuses_at_once(fixture: &Fixture) -> Result<()> {
     let service = fixture.service("empty", &[])?;
     for (style, protocol) in STYLES {
+        // A socket that is not connected does not hear of an ICMP message.
+        if style == Style::UdpUnconnected && std::ptr::eq(fixture, crate::fixture::packets()) {
+            continue;
+        }
         for family in Family::BOTH {
             let ask = Ask::new(service.address(family, protocol), style);
             for answer in fixture.client.ask(&ask)? {
@@ -146,6 +150,7 @@ fn a_service_without_endpoints_refuses_at_once() -> Result<()> {
 
 #[test]
 fn a_service_that_gets_its_first_endpoint_serves_and_one_that_loses_its_last_refuses() -> Result<()> {
+    needs!(Agent);
     let fixture = crate::fixture::sockets();
     let service = fixture.service("first-and-last", &[])?;
     let ask = Ask::new(service.address(Family::V4, Protocol::Tcp), Style::TcpEach);
@@ -156,26 +161,5 @@ fn a_service_that_gets_its_first_endpoint_serves_and_one_that_loses_its_last_ref
     for answer in fixture.client.ask(&ask)? {
         assert_eq!(answer.errno, Some(nix::libc::ECONNREFUSED), "{answer:?}");
     }
-    Ok(())
-}
-
-#[test]
-fn a_packet_to_a_service_without_endpoints_is_dropped_and_counted() -> Result<()> {
-    let fixture = crate::fixture::packets();
-    let service = fixture.service("empty", &[])?;
-    let dropped = || -> Result<u64> {
-        let drops: serde_json::Value =
-            serde_json::from_str(&fixture.lab.node(1).penstock(&["drops", "-o", "json"])?)?;
-        let rows = drops.as_array().cloned().unwrap_or_default();
-        Ok(rows
-            .iter()
-            .filter(|row| row["reason"] == "no-endpoints")
-            .filter_map(|row| row["packets"].as_u64())
-            .sum())
-    };
-    let before = dropped()?;
-    let ask = Ask { timeout_ms: 100, ..Ask::new(service.address(Family::V4, Protocol::Udp), Style::UdpEach) };
-    assert!(fixture.client.ask(&ask)?.iter().all(|answer| !answer.is_ok()));
-    assert_eq!(dropped()?, before + 1);
     Ok(())
 }

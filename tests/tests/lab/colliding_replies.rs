@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Result;
 use penstock_tests::lab::{Family, Pod, Protocol};
+use penstock_tests::needs;
 
 use crate::conversation::{Conversation, own_port};
 use crate::fixture::{Fixture, TARGET_PORT, packets};
@@ -26,6 +27,7 @@ fn talk(fixture: &Fixture, protocol: Protocol, targets: &[SocketAddr], backend: 
 
 #[test]
 fn one_client_port_may_reach_one_backend_through_two_services() -> Result<()> {
+    needs!(Agent);
     let fixture = packets();
     for backend in [&fixture.near, &fixture.far] {
         let one = fixture.service(&format!("collide-one-{}", backend.name()), &[backend])?;
@@ -42,6 +44,7 @@ fn one_client_port_may_reach_one_backend_through_two_services() -> Result<()> {
 
 #[test]
 fn one_client_port_may_reach_one_backend_through_a_service_and_directly_in_both_orders() -> Result<()> {
+    needs!(Agent);
     let fixture = packets();
     for backend in [&fixture.near, &fixture.far] {
         let service = fixture.service(&format!("collide-direct-{}", backend.name()), &[backend])?;

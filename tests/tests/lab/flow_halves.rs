@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use penstock_abi::{Addr4, Flow, FlowKey, FlowKind, Port, Protocol as Number, SCHEMA, maps};
 use penstock_kernel::table::Hash;
 use penstock_tests::lab::{Family, Protocol, Runs, Service, ServicePort};
+use penstock_tests::needs;
 
 use crate::conversation::{Conversation, own_port};
 use crate::fixture::{Fixture, PORT, packets};
@@ -95,6 +96,7 @@ fn address(service: &Service, protocol: Protocol) -> SocketAddr {
 
 #[test]
 fn the_half_for_requests_is_put_back_by_an_answer() -> Result<()> {
+    needs!(Agent);
     let mut connection = Connection::open(packets(), "evict-forward")?;
     connection.halves.evict(&connection.halves.forward)?;
     sleep(A_UNIT);
@@ -107,6 +109,7 @@ fn the_half_for_requests_is_put_back_by_an_answer() -> Result<()> {
 
 #[test]
 fn the_half_for_answers_is_put_back_by_a_request() -> Result<()> {
+    needs!(Agent);
     let mut connection = Connection::open(packets(), "evict-reverse")?;
     connection.halves.evict(&connection.halves.reverse)?;
     sleep(A_UNIT);
@@ -118,6 +121,7 @@ fn the_half_for_answers_is_put_back_by_a_request() -> Result<()> {
 
 #[test]
 fn a_request_without_its_half_resets_a_tcp_connection_rather_than_hang() -> Result<()> {
+    needs!(Agent);
     let mut connection = Connection::open(packets(), "reset-forward")?;
     connection.halves.evict(&connection.halves.forward)?;
     connection.client.write_all(b"x")?;
@@ -128,6 +132,7 @@ fn a_request_without_its_half_resets_a_tcp_connection_rather_than_hang() -> Resu
 
 #[test]
 fn an_answer_without_its_half_resets_a_tcp_connection_rather_than_hang() -> Result<()> {
+    needs!(Agent);
     let mut connection = Connection::open(packets(), "reset-reverse")?;
     // Away from the boundary of the clock's units, so that no acknowledgement of the client's heals first.
     connection.halves.evict(&connection.halves.reverse)?;
@@ -139,6 +144,7 @@ fn an_answer_without_its_half_resets_a_tcp_connection_rather_than_hang() -> Resu
 
 #[test]
 fn datagrams_go_on_whichever_half_is_gone() -> Result<()> {
+    needs!(Agent);
     let fixture = packets();
     let service = fixture.service("evict-udp", &[&fixture.near])?;
     for evict_forward in [true, false] {

@@ -20,6 +20,7 @@ macro_rules! both_ways {
         mod at_the_socket {
             $(#[test]
             fn $name() -> anyhow::Result<()> {
+                penstock_tests::needs!(Agent);
                 super::$name($crate::fixture::sockets())
             })+
         }
@@ -27,6 +28,7 @@ macro_rules! both_ways {
         mod by_the_packet {
             $(#[test]
             fn $name() -> anyhow::Result<()> {
+                penstock_tests::needs!(Agent);
                 super::$name($crate::fixture::packets())
             })+
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use penstock_tests::lab::{Family, Lab, Node, Pod, Run, Runs, wait_until};
+use penstock_tests::needs;
 use penstock_tests::probe::{self, Ask, Serve, Style, Task};
 
 const PORT: u16 = 8080;
@@ -38,6 +39,7 @@ fn addresses(pod: &Pod) -> [SocketAddr; 2] {
 
 #[test]
 fn pods_with_single_addresses_reach_each_other_through_arp_and_neighbour_discovery() -> Result<()> {
+    needs!(Root);
     let lab = Lab::new(2)?;
     let (client, near, far) = (lab.node(1).pod("client")?, lab.node(1).pod("near")?, lab.node(2).pod("far")?);
     let _servers = [near.serve(&Serve::on("near", PORT))?, far.serve(&Serve::on("far", PORT))?];
@@ -52,6 +54,7 @@ fn pods_with_single_addresses_reach_each_other_through_arp_and_neighbour_discove
 
 #[test]
 fn a_node_and_its_pods_reach_each_other() -> Result<()> {
+    needs!(Root);
     let lab = Lab::new(1)?;
     let (node, pod) = (lab.node(1), lab.node(1).pod("pod")?);
     let _servers = [pod.serve(&Serve::on("pod", PORT))?, node.serve(&Serve::on("node", PORT))?];
@@ -64,6 +67,7 @@ fn a_node_and_its_pods_reach_each_other() -> Result<()> {
 
 #[test]
 fn a_node_sees_only_its_own_control_group_and_bpffs() -> Result<()> {
+    needs!(Root);
     let lab = Lab::new(2)?;
     let mounts = lab.node(1).output(&["cat", "/proc/self/mounts"])?;
     let cgroup2: Vec<&str> = mounts.lines().filter(|line| line.contains(" cgroup2 ")).collect();
@@ -77,6 +81,7 @@ fn a_node_sees_only_its_own_control_group_and_bpffs() -> Result<()> {
 
 #[test]
 fn nothing_is_left_of_a_lab_that_was_dropped() -> Result<()> {
+    needs!(Root);
     let lab = Lab::new(1)?;
     let run = lab.run().clone();
     let pod = lab.node(1).pod("pod")?;
@@ -91,6 +96,7 @@ fn nothing_is_left_of_a_lab_that_was_dropped() -> Result<()> {
 
 #[test]
 fn nothing_is_left_of_a_lab_whose_process_was_killed() -> Result<()> {
+    needs!(Root);
     for signal in ["-INT", "-TERM", "-KILL"] {
         let mut child = probe::command(&Task::HoldLab)?.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use penstock_abi::SCHEMA;
 use penstock_tests::lab::{AgentOptions, Attach, Lab, Runs};
+use penstock_tests::needs;
 
 use traffic::Traffic;
 
@@ -49,30 +50,35 @@ fn survives_both_ways(signal: Signal, first: &AgentOptions, next: &[AgentOptions
 
 #[test]
 fn traffic_outlives_an_agent_that_is_killed_again_and_again() -> Result<()> {
+    needs!(Agent);
     let same = options(&[]);
     survives_both_ways(Signal::SIGKILL, &same, &[same.clone(), same.clone()])
 }
 
 #[test]
 fn traffic_outlives_an_agent_that_is_asked_to_end() -> Result<()> {
+    needs!(Agent);
     let same = options(&[]);
     survives_both_ways(Signal::SIGTERM, &same, std::slice::from_ref(&same))
 }
 
 #[test]
 fn traffic_outlives_an_upgrade_to_another_schema_and_back() -> Result<()> {
+    needs!(Agent);
     let other = (SCHEMA + 1).to_string();
     survives_both_ways(Signal::SIGTERM, &options(&[]), &[options(&["--schema", &other]), options(&[])])
 }
 
 #[test]
 fn traffic_outlives_tables_of_another_size() -> Result<()> {
+    needs!(Agent);
     let larger = options(&["--max-flows", "1000000", "--max-backends", "300000", "--max-services", "70000"]);
     survives_both_ways(Signal::SIGTERM, &options(&[]), &[larger])
 }
 
 #[test]
 fn filters_of_clsact_outlive_their_agent_and_are_found_again() -> Result<()> {
+    needs!(Agent);
     let clsact = AgentOptions { attach: Some(Attach::Clsact), ..options(&[]) };
     survives_both_ways(Signal::SIGKILL, &clsact, &[clsact.clone(), clsact.clone()])?;
 
@@ -89,6 +95,7 @@ fn filters_of_clsact_outlive_their_agent_and_are_found_again() -> Result<()> {
 
 #[test]
 fn an_agent_that_was_killed_while_it_started_is_followed_by_one_that_serves() -> Result<()> {
+    needs!(Agent);
     let traffic = Traffic::start(&options(&[]))?;
     let same = options(&[]);
     for patience in [0, 5, 10, 20, 40, 80, 160] {
@@ -105,6 +112,7 @@ fn an_agent_that_was_killed_while_it_started_is_followed_by_one_that_serves() ->
 
 #[test]
 fn nothing_is_pruned_before_the_manifests_were_read() -> Result<()> {
+    needs!(Agent);
     let traffic = Traffic::start(&options(&[]))?;
     end_all(&traffic.lab, Signal::SIGKILL)?;
     let manifests = traffic.lab.manifests();
@@ -123,6 +131,7 @@ fn nothing_is_pruned_before_the_manifests_were_read() -> Result<()> {
 
 #[test]
 fn cleanup_removes_everything_that_penstock_made_and_nothing_else() -> Result<()> {
+    needs!(Agent);
     let lab = Lab::new(2)?;
     let node = lab.node(1);
     let _pod = node.pod("pod")?;
