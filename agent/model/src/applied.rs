@@ -175,13 +175,32 @@ impl Applied {
         }
     }
 
-    /// Whether the kernel could recycle an element under a reader if this operation were carried out now.
-    pub(crate) fn must_wait(&self, op: &Op) -> bool {
-        match op {
-            Op::InsertFrontend { frontend, .. } => self.recycled.has_frontend(Family::of(frontend.addr)),
-            Op::InsertEndpoint { addr, .. } => self.recycled.has_endpoint(Family::of(*addr)),
-            _ => false,
-        }
+    /// How many of these operations, from the first, can be carried out before a grace period must pass: up to an
+    /// insertion into a hash table whose elements the kernel could recycle under a reader.
+    pub(crate) fn without_waiting(&self, ops: &[Op]) -> usize {
+        let mut recycled = self.recycled;
+        let must_wait = |op: &Op| {
+            let must_wait = match op {
+                Op::InsertFrontend { frontend, .. } => recycled.has_frontend(Family::of(frontend.addr)),
+                Op::InsertEndpoint { addr, .. } => recycled.has_endpoint(Family::of(*addr)),
+                _ => false,
+            };
+            match op {
+                Op::InsertFrontend { frontend, .. } | Op::RemoveFrontend { frontend }
+                    if self.frontends.contains_key(frontend) =>
+                {
+                    recycled.frontend(Family::of(frontend.addr), &self.limbo);
+                }
+                Op::InsertEndpoint { addr, .. } | Op::RemoveEndpoint { addr }
+                    if self.endpoints.contains_key(addr) =>
+                {
+                    recycled.endpoint(Family::of(*addr), &self.limbo);
+                }
+                _ => {}
+            }
+            must_wait
+        };
+        ops.iter().position(must_wait).unwrap_or(ops.len())
     }
 
     /// Ends the epoch for a grace period that frees slots and elements only.

@@ -22,14 +22,31 @@ impl<T: Tables> Executor<T> {
 
     /// Carries out operations in order. After an error those that were not carried out are given up.
     pub(crate) fn run(&mut self, mut ops: Vec<Op>) -> Result<(), PlanError> {
-        if ops.is_empty() {
-            return Ok(());
+        let mut done = 0;
+        while !ops.is_empty() {
+            let rest = ops.split_off(self.applied.without_waiting(&ops));
+            let batch = std::mem::replace(&mut ops, rest);
+            let result = self.run_batch(batch);
+            let waited = result.and_then(|count| {
+                done += count;
+                if ops.is_empty() {
+                    Ok(())
+                } else {
+                    self.wait().map_err(|error| PlanError { done: 0, error })
+                }
+            });
+            if let Err(PlanError { done: more, error }) = waited {
+                self.applied.abandon(&ops);
+                return Err(PlanError { done: done + more, error });
+            }
         }
-        let waited = if ops.iter().any(|op| self.applied.must_wait(op)) { self.wait() } else { Ok(()) };
-        let result =
-            waited.map_err(|error| PlanError { done: 0, error }).and_then(|()| self.tables.apply_all(&ops));
+        Ok(())
+    }
+
+    fn run_batch(&mut self, mut ops: Vec<Op>) -> Result<usize, PlanError> {
+        let result = self.tables.apply_all(&ops).map(|()| ops.len());
         let rest = match &result {
-            Ok(()) => Vec::new(),
+            Ok(done) => ops.split_off(*done),
             Err(error) => ops.split_off(error.done),
         };
         for op in ops {

@@ -10,8 +10,8 @@
 //!    anything is given out, since a former agent may have freed things just before it ended.
 //! 2. Slots: out of every word, a grace period, free.
 //! 3. Backends and next hops are immutable once published, but for single aligned stores (a backend's next-hop index and
-//!    member bits). An index is released only after it left every set, a grace period, and a scan that finds no flow
-//!    naming it ([`Readers::flows_naming`]). If the same endpoint comes back meanwhile, its index is taken up again. A
+//!    member bits). An index is released only after it left every set, a grace period, a scan that finds no flow
+//!    naming it ([`Readers::flows_naming`]), and another grace period, for readers of a flow that ended before the scan. If the same endpoint comes back meanwhile, its index is taken up again. A
 //!    backend's generation rises whenever its index is given to another endpoint, as a check that reuse is never seen.
 //!    A service's index is released after a grace period and after its last backend, since backends name it.
 //! 4. Elements of hash tables are recycled by the kernel at once, also under a reader. So a removal or replacement in

@@ -39,9 +39,10 @@ impl<T: Tables> Controller<T> {
         let mut owned = Vec::with_capacity(before.len());
         let mut result = Ok(());
         for port in desired.into_iter().flatten() {
+            let full_name = desired::full_name(name, &port.name);
             let index = match before.iter().position(|known| known.is(&port)) {
                 Some(known) => Ok(before.swap_remove(known).index),
-                None => self.find_index(&port),
+                None => self.find_index(&full_name, &port),
             };
             let committed = index.and_then(|index| {
                 let routing = &self.routing;
@@ -49,7 +50,7 @@ impl<T: Tables> Controller<T> {
                     |applied: &mut _, ops: &mut _| plan::endpoints(applied, routing, index, &port, ops);
                 let committed = self.executor.run_planned(plan);
                 if committed.is_ok() {
-                    self.plan_reachable(name, index, &port, frontends, names);
+                    self.plan_reachable(name, full_name, index, &port, frontends, names);
                 }
                 let DesiredPort { name, protocol, family, .. } = port;
                 owned.push(OwnedPort { name, protocol, family, index });
@@ -67,14 +68,18 @@ impl<T: Tables> Controller<T> {
         result
     }
 
-    /// The service index that one of the port's frontends leads to already, where no other port has it (a former agent
-    /// left it), else a free one.
-    fn find_index(&mut self, port: &DesiredPort) -> Result<u32, TableError> {
+    /// The service index that one of the port's frontends leads to already, where it is this port's and nobody has it (a
+    /// former agent left it), else a free one. Another port's index will not do, though the frontend is now this one's:
+    /// a reader may hold it who asked for the other.
+    fn find_index(&mut self, full_name: &str, port: &DesiredPort) -> Result<u32, TableError> {
         let applied = &mut self.executor.applied;
         for frontend in &port.frontends {
-            if let Some(index) = applied.frontends.get(frontend).copied()
-                && applied.adopt_service(index, port.family)
-            {
+            let Some(index) = applied.frontends.get(frontend).copied() else { continue };
+            let is_this = applied.service(index).is_some_and(|known| match &known.name {
+                Some(name) => **name == *full_name,
+                None => known.frontends.iter().all(|frontend| port.frontends.contains(frontend)),
+            });
+            if is_this && applied.adopt_service(index, port.family) {
                 self.condemned.remove(&index);
                 return Ok(index);
             }
@@ -85,6 +90,7 @@ impl<T: Tables> Controller<T> {
     fn plan_reachable(
         &self,
         service: &QualifiedName,
+        name: Box<str>,
         index: u32,
         port: &DesiredPort,
         frontends: &mut Vec<(Op, QualifiedName)>,
@@ -94,7 +100,6 @@ impl<T: Tables> Controller<T> {
         let mut ops = Vec::new();
         plan::frontends(applied, index, port, &mut ops);
         frontends.extend(ops.into_iter().map(|op| (op, service.clone())));
-        let name = desired::full_name(service, &port.name);
         if applied.service(index).is_none_or(|known| known.name.as_ref() != Some(&name)) {
             names.push((Op::NameService { service: index, name }, service.clone()));
         }

@@ -43,8 +43,8 @@ pub struct Reclaimed {
 }
 
 impl Reclaim {
-    /// Waits for the readers, then looks for names that flows hold. It blocks for some 10 ms and for a walk over all
-    /// flows.
+    /// Waits for the readers, then looks for names that flows hold, then waits again, for readers that may have copied a
+    /// flow just before it ended. It blocks for some 20 ms and for a walk over all flows.
     ///
     /// # Errors
     /// [`TableError::Readers`]. What was to be reclaimed waits on, and a later batch has it again.
@@ -59,6 +59,9 @@ impl Reclaim {
             subtract(&mut released.backends.v4, &held.backends.v4);
             subtract(&mut released.backends.v6, &held.backends.v6);
             subtract(&mut released.next_hops, &held.next_hops);
+        }
+        if !released.is_empty() {
+            readers.grace_period()?;
         }
         Ok(Reclaimed { epoch: self.epoch, released })
     }

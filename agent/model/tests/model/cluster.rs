@@ -120,12 +120,27 @@ fn service(id: u8, vip: u8, ports: u8, created: Option<u8>, dual: bool) -> Objec
 }
 
 fn slice(id: u8, service: u8, v6: bool, states: &[u8]) -> Object {
-    // Some on this node, some on the other, some nowhere that is known.
-    let v4 = ["10.1.0.10", "10.1.0.11", "10.2.0.5", "10.2.0.6", "192.0.2.2", "198.51.100.7"];
-    let v6s = ["fd00:1::10", "fd00:1::11", "fd00:2::5", "fd00:2::6", "2001:db8::1", "2001:db8:7::7"];
+    // Some on this node, some on the other, some nowhere that is known; most of one Service alone.
+    let s = service;
+    let v4 = [
+        format!("10.1.{s}.10"),
+        format!("10.1.{s}.11"),
+        format!("10.2.{s}.5"),
+        format!("10.2.{s}.6"),
+        "192.0.2.2".into(),
+        format!("198.51.100.{s}"),
+    ];
+    let v6s = [
+        format!("fd00:1:{s}::10"),
+        format!("fd00:1:{s}::11"),
+        format!("fd00:2:{s}::5"),
+        format!("fd00:2:{s}::6"),
+        "2001:db8::1".into(),
+        format!("2001:db8:7::{s}"),
+    ];
     let endpoints = if v6 { v6s } else { v4 }.into_iter().zip(states).filter(|(_, state)| **state > 0);
     let endpoints = endpoints.map(|(address, state)| Endpoint {
-        address: Some(address.into()),
+        address: Some(address.as_str().into()),
         conditions: match state {
             1 | 2 => Conditions::default(),
             3 => Conditions { ready: Some(false), ..Conditions::default() },
@@ -154,7 +169,7 @@ fn node(address: u8) -> Object {
         |address: String| NodeAddress { address_type: "InternalIP".into(), address: address.as_str().into() };
     Object::Node(Node {
         metadata: metadata("b".into()),
-        spec: NodeSpec { pod_cidrs: vec!["10.2.0.0/24".into(), "fd00:2::/64".into()] },
+        spec: NodeSpec { pod_cidrs: vec!["10.2.0.0/16".into(), "fd00:2::/32".into()] },
         status: NodeStatus {
             addresses: vec![internal(format!("192.0.2.{address}")), internal(format!("2001:db8::{address}"))],
         },

@@ -4,6 +4,7 @@ mod checked;
 mod cluster;
 mod meaning;
 mod plans;
+mod readers;
 
 use std::net::IpAddr;
 

@@ -114,7 +114,7 @@ proptest! {
 
     #[test]
     fn full_tables_keep_what_is_served_and_fill_when_there_is_room(actions in actions(40)) {
-        let sizes = Sizes { frontends: 3, services: 5, slots: 9, backends: 6, next_hops: 4, endpoints: 4 };
+        let sizes = Sizes { frontends: 3, services: 5, slots: 9, backends: 6, next_hops: 8, endpoints: 4 };
         let mut controller = controller(Checked::new(MemoryTables::new(sizes)));
         let mut cluster = Cluster::default();
         for action in &actions {
