@@ -1,7 +1,7 @@
 //! The lab: a small cluster on one machine, made of namespaces, for the tests, the demo and the benchmarks.
 //!
 //! Owns: nodes, pods and the wires between them ([`lab`]), and the processes that send and answer traffic inside them
-//! ([`probe`]).
+//! ([`probe`], [`traffic`]).
 //!
 //! Invariants:
 //! - The root network namespace and the root cgroup are never touched: every device, route, sysctl and program lives
@@ -13,3 +13,4 @@
 pub mod lab;
 pub mod needs;
 pub mod probe;
+pub mod traffic;

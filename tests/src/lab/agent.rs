@@ -85,7 +85,7 @@ impl Node {
 
     /// Waits until the node's agent says that it has synced with everything it was told.
     pub fn wait_synced(&self) -> Result<()> {
-        wait_until(&format!("the agent of {} has synced", self.name()), Duration::from_secs(30), || {
+        wait_until(&format!("the agent of {} has synced", self.name()), Duration::from_secs(120), || {
             if let Some(agent) = self.agent().as_mut()
                 && !agent.is_running()
             {

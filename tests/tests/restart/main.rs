@@ -1,8 +1,6 @@
 //! Agents that end, come back and are upgraded under live connections: no connection is reset, no echo lost. Needs root
 //! rights.
 
-mod traffic;
-
 use std::fs;
 
 use anyhow::{Context, Result};
@@ -10,8 +8,7 @@ use nix::sys::signal::Signal;
 use penstock_abi::SCHEMA;
 use penstock_tests::lab::{AgentOptions, Attach, Lab, Runs};
 use penstock_tests::needs;
-
-use traffic::Traffic;
+use penstock_tests::traffic::Traffic;
 
 fn options(arguments: &[&str]) -> AgentOptions {
     AgentOptions {
@@ -28,13 +25,13 @@ fn without_socket_hooks(options: AgentOptions) -> AgentOptions {
 fn survives(signal: Signal, first: &AgentOptions, next: &[AgentOptions]) -> Result<()> {
     let traffic = Traffic::start(first)?;
     for options in next {
-        end_all(&traffic.lab, signal)?;
+        traffic.end_agents(signal)?;
         traffic.goes_on().context("without an agent")?;
         traffic.lab.start_agents(options)?;
         traffic.goes_on().with_context(|| format!("with the agent of {options:?}"))?;
     }
     traffic.changes_are_followed()?;
-    traffic.stop()
+    traffic.stop().map(drop)
 }
 
 fn end_all(lab: &Lab, signal: Signal) -> Result<()> {
@@ -99,22 +96,22 @@ fn an_agent_that_was_killed_while_it_started_is_followed_by_one_that_serves() ->
     let traffic = Traffic::start(&options(&[]))?;
     let same = options(&[]);
     for patience in [0, 5, 10, 20, 40, 80, 160] {
-        end_all(&traffic.lab, Signal::SIGKILL)?;
+        traffic.end_agents(Signal::SIGKILL)?;
         traffic.lab.nodes().iter().try_for_each(|node| node.start_agent(&same))?;
         std::thread::sleep(std::time::Duration::from_millis(patience));
     }
-    end_all(&traffic.lab, Signal::SIGKILL)?;
+    traffic.end_agents(Signal::SIGKILL)?;
     traffic.lab.start_agents(&same)?;
     traffic.goes_on()?;
     traffic.changes_are_followed()?;
-    traffic.stop()
+    traffic.stop().map(drop)
 }
 
 #[test]
 fn nothing_is_pruned_before_the_manifests_were_read() -> Result<()> {
     needs!(Agent);
     let traffic = Traffic::start(&options(&[]))?;
-    end_all(&traffic.lab, Signal::SIGKILL)?;
+    traffic.end_agents(Signal::SIGKILL)?;
     let manifests = traffic.lab.manifests();
     let away = manifests.with_extension("away");
     fs::rename(&manifests, &away)?;
@@ -126,7 +123,7 @@ fn nothing_is_pruned_before_the_manifests_were_read() -> Result<()> {
     node.end_agent(Signal::SIGKILL)?;
     traffic.lab.start_agents(&options(&[]))?;
     traffic.changes_are_followed()?;
-    traffic.stop()
+    traffic.stop().map(drop)
 }
 
 #[test]

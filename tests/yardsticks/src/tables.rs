@@ -1,12 +1,12 @@
 //! The maps of the minimal programs, of the sizes of Penstock's.
 
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, SkStorage};
+use aya_ebpf::macros::btf_map;
 use penstock_abi::{Addr4, Addr6, FlowKey, FrontendKey};
 use yardsticks::{
     MAX_BACKENDS, MAX_FLOWS, MAX_FRONTENDS, MinimalBackend, MinimalFlow, MinimalPeer, MinimalService,
 };
 
-use aya_ebpf::macros::btf_map;
 
 #[btf_map(name = "frontends4")]
 pub(crate) static FRONTENDS4: HashMap<FrontendKey<Addr4>, MinimalService, { MAX_FRONTENDS as usize }> =
@@ -15,9 +15,9 @@ pub(crate) static FRONTENDS4: HashMap<FrontendKey<Addr4>, MinimalService, { MAX_
 pub(crate) static FRONTENDS6: HashMap<FrontendKey<Addr6>, MinimalService, { MAX_FRONTENDS as usize }> =
     HashMap::new();
 #[btf_map(name = "backends4")]
-pub(crate) static BACKENDS4: Array<MinimalBackend<Addr4>, { MAX_BACKENDS as usize }> = Array::new();
+pub(crate) static BACKENDS4: Array<MinimalBackend<Addr4>, { MAX_BACKENDS as usize }, MMAPABLE> = Array::new();
 #[btf_map(name = "backends6")]
-pub(crate) static BACKENDS6: Array<MinimalBackend<Addr6>, { MAX_BACKENDS as usize }> = Array::new();
+pub(crate) static BACKENDS6: Array<MinimalBackend<Addr6>, { MAX_BACKENDS as usize }, MMAPABLE> = Array::new();
 #[btf_map(name = "flows4")]
 pub(crate) static FLOWS4: LruHashMap<FlowKey<Addr4>, MinimalFlow, { MAX_FLOWS as usize }> = LruHashMap::new();
 #[btf_map(name = "peers4")]

@@ -8,8 +8,10 @@ use aya_ebpf::macros::{btf_map, classifier};
 use aya_ebpf::programs::TcContext;
 use yardsticks::{FIRST_CLIENT_PORT, FLOWS_PER_CLIENT, HEADER_WORDS, MAX_TARGETS, Scene};
 
+use crate::tables::MMAPABLE;
+
 #[btf_map(name = "scene")]
-static SCENE: Array<Scene, 1> = Array::new();
+static SCENE: Array<Scene, 1, MMAPABLE> = Array::new();
 #[btf_map(name = "targets")]
 static TARGETS: ProgramArray<{ MAX_TARGETS as usize }> = ProgramArray::new();
 

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
-use penstock_tests::lab::{
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+
+use crate::lab::{
     AgentOptions, Family, Lab, Load, Pod, Process, Protocol, Runs, Service, ServicePort, wait_until,
 };
-use penstock_tests::probe::{Ask, Serve, Style};
+use crate::probe::{Ask, Serve, Style};
 
 const TARGET_PORT: u16 = 8080;
+/// Longer than anything takes that works, on an emulated machine too.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const STYLES: [(Style, Protocol); 4] = [
     (Style::TcpEach, Protocol::Tcp),
@@ -18,17 +22,19 @@ const STYLES: [(Style, Protocol); 4] = [
 ];
 
 /// Loads of every kind, in both families, to a backend on the client's node and to one on another.
-pub(crate) struct Traffic {
+#[derive(Debug)]
+pub struct Traffic {
     loads: Vec<(Ask, Load)>,
     _servers: Vec<Process>,
     client: Pod,
     far: Pod,
-    pub(crate) lab: Lab,
+    /// Two nodes.
+    pub lab: Lab,
 }
 
 impl Traffic {
     /// Starts agents with these options, then the loads.
-    pub(crate) fn start(options: &AgentOptions) -> Result<Self> {
+    pub fn start(options: &AgentOptions) -> Result<Self> {
         let lab = Lab::new(2)?;
         let (client, near, far) =
             (lab.node(1).pod("client")?, lab.node(1).pod("near")?, lab.node(2).pod("far")?);
@@ -41,7 +47,10 @@ impl Traffic {
         for service in &services {
             for (style, protocol) in STYLES {
                 for family in Family::BOTH {
-                    let ask = Ask::new(service.address(family, protocol), style).every_ms(2);
+                    let ask = Ask {
+                        timeout_ms: 10_000,
+                        ..Ask::new(service.address(family, protocol), style).every_ms(2)
+                    };
                     traffic.loads.push((ask.clone(), traffic.client.load(&ask)?));
                 }
             }
@@ -51,12 +60,12 @@ impl Traffic {
     }
 
     /// Every load has had further answers, and none has failed.
-    pub(crate) fn goes_on(&self) -> Result<()> {
+    pub fn goes_on(&self) -> Result<()> {
         let before: Vec<usize> = self.loads.iter().map(|(_, load)| load.count()).collect();
         for ((ask, load), before) in self.loads.iter().zip(before) {
-            wait_until(&format!("{ask:?} goes on"), Duration::from_secs(10), || {
+            wait_until(&format!("{ask:?} goes on"), PATIENCE, || {
                 for answer in load.since(before) {
-                    anyhow::ensure!(answer.is_ok(), "{ask:?} has failed: {answer:?}");
+                    ensure!(answer.is_ok(), "{ask:?} has failed: {answer:?}");
                 }
                 Ok(load.count() >= before + 20)
             })?;
@@ -65,28 +74,32 @@ impl Traffic {
     }
 
     /// A Service that is new is served: the agents are at work.
-    pub(crate) fn changes_are_followed(&self) -> Result<()> {
+    pub fn changes_are_followed(&self) -> Result<()> {
         let service = service(&self.lab, "new").with([&self.far]);
         self.lab.apply(&service)?;
         for family in Family::BOTH {
             let ask =
                 Ask { timeout_ms: 200, ..Ask::new(service.address(family, Protocol::Tcp), Style::TcpEach) };
-            wait_until("a new Service is served", Duration::from_secs(10), || {
+            wait_until("a new Service is served", PATIENCE, || {
                 Ok(self.client.ask(&ask)?.iter().all(|answer| answer.is_ok()))
             })?;
         }
         Ok(())
     }
 
-    /// Ends the loads: none of their requests has failed at any time.
-    pub(crate) fn stop(self) -> Result<()> {
+    /// Ends every agent by the signal.
+    pub fn end_agents(&self, signal: Signal) -> Result<()> {
+        self.lab.nodes().iter().try_for_each(|node| node.end_agent(signal).map(drop))
+    }
+
+    /// Ends the loads: none of their requests has failed at any time. Gives back the cluster.
+    pub fn stop(self) -> Result<Lab> {
         for (ask, load) in self.loads {
             for answer in load.stop()? {
-                assert_eq!(answer.error, None, "{ask:?}: {answer:?}");
-                assert_eq!(answer.peer, Some(ask.target));
+                ensure!(answer.is_ok() && answer.peer == Some(ask.target), "{ask:?} has failed: {answer:?}");
             }
         }
-        Ok(())
+        Ok(self.lab)
     }
 }
 

@@ -1,0 +1,60 @@
+//! The benchmark: what packets, calls and changes cost, beside the yardstick programs.
+//!
+//! Nothing here fails because it is slow: a figure is printed with the goal that it has, and the run succeeds.
+
+mod effort;
+mod packets;
+mod report;
+mod sandbox;
+mod statistics;
+mod world;
+mod yardstick;
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use clap::{Parser, ValueEnum};
+
+use effort::Effort;
+use report::Report;
+
+/// Measures Penstock beside the least that its work needs.
+#[derive(Parser)]
+struct Arguments {
+    /// A short run: shows that everything works, gives no figures to quote
+    #[arg(long)]
+    quick: bool,
+    /// Only these parts
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Figures are written to bench-results/NAME.json
+    #[arg(long, default_value = "latest")]
+    name: String,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Nanoseconds per packet at TC
+    Packets,
+}
+
+/// The numbers of Services that figures are taken with.
+const SERVICES: [u32; 2] = [100, 10_000];
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    ensure!(nix::unistd::geteuid().is_root(), "the benchmark loads eBPF programs and needs root rights");
+    let effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
+    let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    let mut report = Report::new(arguments.quick);
+    if wanted(Part::Packets) {
+        for services in SERVICES {
+            let figures = packets::run(services, &effort)?;
+            report.group(&format!("Packets of a pod to a Service, at TC, {services} Services"), figures);
+        }
+    }
+    let path = Path::new("bench-results").join(format!("{}.json", arguments.name));
+    report.write(&path)?;
+    println!("\nwritten to {}", path.display());
+    Ok(())
+}
