@@ -33,22 +33,18 @@ pub struct Features {
 /// One error for each missing capability or feature.
 pub fn check() -> Result<Features, Vec<Error>> {
     let mut missing = missing_capabilities();
-    let release = release();
-    if version(&release).is_some_and(|version| version < LOWEST_KERNEL) {
-        missing.push(Error::MissingFeature {
-            feature: "what the programs need",
-            since: "Linux 6.1",
-            release: release.clone(),
-        });
-    }
-    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
-        missing.push(Error::MissingFeature {
-            feature: "its own type information (/sys/kernel/btf/vmlinux)",
-            since: "Linux 5.4, built with CONFIG_DEBUG_INFO_BTF",
-            release,
-        });
-    }
+    missing.extend(missing_features(&release(), Path::new("/sys/kernel/btf/vmlinux").exists()));
     if missing.is_empty() { Ok(Features { tcx: has_tcx() }) } else { Err(missing) }
+}
+
+/// What a kernel of this release, with or without type information, lacks.
+fn missing_features(release: &str, types: bool) -> Vec<Error> {
+    let old = version(release).is_some_and(|version| version < LOWEST_KERNEL);
+    let lacks = |feature, since| Error::MissingFeature { feature, since, release: release.to_owned() };
+    let age = old.then(|| lacks("what the programs need", "Linux 6.1"));
+    let types =
+        (!types).then(|| lacks("its own type information", "Linux 5.4, built with CONFIG_DEBUG_INFO_BTF"));
+    age.into_iter().chain(types).collect()
 }
 
 /// The capabilities that this thread lacks. Where its status cannot be read, the kernel's refusal will tell.
@@ -94,6 +90,22 @@ mod tests {
         assert_eq!(version("6.18.44"), Some((6, 18)));
         assert_eq!(version("7.0-rc1"), Some((7, 0)));
         assert_eq!(version("unknown"), None);
+    }
+
+    #[test]
+    fn each_missing_feature_is_named_with_what_brings_it() {
+        let missing = |release, types| {
+            missing_features(release, types).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(missing("6.1.0-18-cloud-amd64", true), [""; 0]);
+        assert_eq!(
+            missing("5.15.0", false),
+            [
+                "this kernel (5.15.0) lacks what the programs need, which came with Linux 6.1",
+                "this kernel (5.15.0) lacks its own type information, which came with Linux 5.4, built with \
+                 CONFIG_DEBUG_INFO_BTF",
+            ]
+        );
     }
 
     #[test]
