@@ -2,11 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use penstock_tests::lab::{Family, Lab, Node, Pod, Run, Runs, wait_until};
+use anyhow::{Context, Result, ensure};
+use penstock_tests::lab::{Family, Lab, Node, Pod, Run, Runs, sweep, wait_until};
 use penstock_tests::needs;
 use penstock_tests::probe::{self, Ask, Serve, Style, Task};
 
@@ -94,18 +94,48 @@ fn nothing_is_left_of_a_lab_that_was_dropped() -> Result<()> {
     Ok(())
 }
 
+/// A process that holds a lab, and the name of its run.
+fn holder() -> Result<(Child, Run)> {
+    let mut child = probe::command(&Task::HoldLab)?.stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
+    Ok((child, line.trim_end().parse()?))
+}
+
+fn kill(signal: &str, pid: u32) -> Result<()> {
+    let status = Command::new("kill").args([signal, &pid.to_string()]).status()?;
+    ensure!(status.success(), "kill {signal} {pid} failed");
+    Ok(())
+}
+
 #[test]
 fn nothing_is_left_of_a_lab_whose_process_was_killed() -> Result<()> {
     needs!(Root);
     for signal in ["-INT", "-TERM", "-KILL"] {
-        let mut child = probe::command(&Task::HoldLab)?.stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
-        let run: Run = line.trim_end().parse()?;
+        let (mut child, run) = holder()?;
         assert!(run.exists());
-        Command::new("kill").args([signal, &child.id().to_string()]).status()?;
+        kill(signal, child.id())?;
         child.wait()?;
         wait_until("the janitor has removed the run", Duration::from_secs(20), || Ok(!run.exists()))?;
     }
+    Ok(())
+}
+
+#[test]
+fn what_is_left_where_the_janitor_was_killed_too_is_swept_by_the_next_run() -> Result<()> {
+    needs!(Root);
+    let (mut child, run) = holder()?;
+    let janitor = serde_json::to_string(&Task::Janitor { run: run.to_string() })?;
+    let pids = std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let is_janitor = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|words| words.contains(&janitor))
+    };
+    let janitor = pids.into_iter().find(is_janitor).context("the run has no janitor")?;
+    kill("-KILL", janitor)?;
+    kill("-KILL", child.id())?;
+    child.wait()?;
+    assert!(run.exists());
+    sweep()?;
+    assert!(!run.exists());
     Ok(())
 }
