@@ -15,6 +15,8 @@
 #![no_main]
 
 mod call;
+#[cfg(feature = "log")]
+mod log;
 mod maps;
 mod skb;
 mod socket;

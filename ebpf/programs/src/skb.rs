@@ -19,6 +19,12 @@ impl Skb {
         Self(ctx)
     }
 
+    /// What the log's macros want.
+    #[cfg(feature = "log")]
+    pub(crate) fn context(&self) -> &TcContext {
+        &self.0
+    }
+
     #[inline(always)]
     fn raw(&self) -> *mut __sk_buff {
         self.0.skb.skb

@@ -30,6 +30,8 @@ macro_rules! entry_points {
                 // ARP among others.
                 _ => return TC_ACT_UNSPEC,
             };
+            #[cfg(feature = "log")]
+            crate::log::verdict(&packet, stringify!($name), &outcome);
             finish(outcome)
         }
     )+};
