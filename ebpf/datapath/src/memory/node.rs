@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::vec::Vec;
 
 use penstock_abi::{
-    Addr, Addr4, Addr6, Backend, Counter, DropCount, Event, Flow, FlowKey, FrontendKey, NextHop, Reason, Selection,
-    ServiceCount, UdpPeer, UdpPeerKey,
+    Addr, Addr4, Addr6, Backend, Counter, DropCount, Event, Flow, FlowKey, FrontendKey, NextHop, Reason,
+    Selection, ServiceCount, UdpPeer, UdpPeerKey,
 };
 
 use super::dice::Dice;
