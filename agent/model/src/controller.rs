@@ -198,6 +198,9 @@ impl<T: Tables> Controller<T> {
 
     fn commit_ways(&mut self, report: &mut Report) {
         let ways = std::mem::take(&mut self.ways);
+        if matches!(ways, Ways::None) {
+            return;
+        }
         let routing = &self.routing;
         let result = self.executor.run_planned(|applied, ops| plan::next_hops(applied, routing, &ways, ops));
         if let Err(error) = result {

@@ -2,6 +2,7 @@
 
 mod checked;
 mod cluster;
+mod golden;
 mod meaning;
 mod plans;
 mod readers;

@@ -6,10 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 use penstock_abi::NextHop;
 use penstock_model::tables::{Dump, Family};
 
-/// Where each frontend leads, and by what way.
+/// Endpoints and the way to each.
+type Endpoints = BTreeSet<(SocketAddr, String)>;
+
+/// The Service port and the endpoints that each frontend leads to, and by what way.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Meaning {
-    pub(crate) frontends: BTreeMap<String, (Option<Box<str>>, BTreeSet<(SocketAddr, String)>)>,
+    pub(crate) frontends: BTreeMap<String, (Option<Box<str>>, Endpoints)>,
     pub(crate) endpoints: BTreeMap<IpAddr, String>,
 }
 
