@@ -5,7 +5,10 @@ mod common;
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 
-use common::{Cgroup, attach_type, ifindex, ip, map, output, program, programs, sandbox, veth};
+use common::{
+    Cgroup, attach_type, device_modes, ifindex, ip, map, output, program, programs, sandbox,
+    sandbox_with_tcx, veth,
+};
 use penstock_kernel::attach::{Attacher, Attachment, Change, DeviceMode, is_ours};
 use penstock_kernel::sys::{Link, LinkTarget, Program, QueryTarget, kinds, query};
 use penstock_kernel::{Error, Hook, Programs};
@@ -26,7 +29,7 @@ fn id(programs: &Programs, hook: Hook) -> u32 {
 
 #[test]
 fn a_tcx_program_outlives_who_attached_it_and_is_replaced_through_its_link() {
-    sandbox(|sandbox| {
+    sandbox_with_tcx(|sandbox| {
         let device = veth("pst-a", "pst-b");
         let hook = Hook::PodIngress;
         {
@@ -53,7 +56,7 @@ fn a_tcx_program_outlives_who_attached_it_and_is_replaced_through_its_link() {
 
 #[test]
 fn a_device_that_comes_back_under_the_same_index_gets_a_new_link() {
-    sandbox(|sandbox| {
+    sandbox_with_tcx(|sandbox| {
         let programs = programs();
         let attacher = Attacher::new(&sandbox.pins, DeviceMode::Tcx);
         ip("link add pst-a index 77 type veth peer name pst-b");
@@ -72,8 +75,8 @@ fn a_device_that_comes_back_under_the_same_index_gets_a_new_link() {
 
 #[test]
 fn a_device_that_is_gone_is_an_error_to_attach_to_and_none_to_detach_from() {
-    for mode in [DeviceMode::Tcx, DeviceMode::Clsact] {
-        sandbox(move |sandbox| {
+    sandbox(|sandbox| {
+        for mode in device_modes() {
             let programs = programs();
             let attacher = Attacher::new(&sandbox.pins, mode);
             let device = veth("pst-a", "pst-b");
@@ -84,8 +87,8 @@ fn a_device_that_is_gone_is_an_error_to_attach_to_and_none_to_detach_from() {
             attacher.forget_dead().unwrap();
             attacher.detach_device(Hook::PodIngress, device).unwrap();
             assert_eq!(attacher.attached().unwrap(), []);
-        });
-    }
+        }
+    });
 }
 
 #[test]
@@ -143,7 +146,7 @@ fn a_clsact_that_others_made_or_use_stays() {
 
 #[test]
 fn changing_between_tcx_and_clsact_leaves_one_of_the_two() {
-    sandbox(|sandbox| {
+    sandbox_with_tcx(|sandbox| {
         let device = veth("pst-a", "pst-b");
         let programs = programs();
         let hook = Hook::UplinkIngress;
@@ -161,7 +164,7 @@ fn changing_between_tcx_and_clsact_leaves_one_of_the_two() {
 
 #[test]
 fn a_program_of_ours_without_a_pin_gives_way_and_one_of_others_stays() {
-    sandbox(|sandbox| {
+    sandbox_with_tcx(|sandbox| {
         let device = veth("pst-a", "pst-b");
         let hook = Hook::PodIngress;
         let old = programs();

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
+use penstock_kernel::attach::DeviceMode;
 use penstock_kernel::sys::{Map, MapSpec, Program, kinds, program_kinds};
 use penstock_kernel::{Hook, Pins, Programs};
 
@@ -63,6 +64,27 @@ pub(crate) fn sandbox(test: impl FnOnce(&Sandbox) + Send + 'static) {
         Ok(Err(reason)) => skip(&reason),
         Err(panic) => std::panic::resume_unwind(panic),
     }
+}
+
+/// As [`sandbox`], for what Linux 6.6 brought: an older kernel passes it by, and says so.
+pub(crate) fn sandbox_with_tcx(test: impl FnOnce(&Sandbox) + Send + 'static) {
+    sandbox(|sandbox| {
+        if has_tcx() {
+            test(sandbox);
+        } else {
+            eprintln!("not for this kernel: TCX came with Linux 6.6");
+        }
+    });
+}
+
+/// Whether this kernel is 6.6 or later, by what it can do.
+pub(crate) fn has_tcx() -> bool {
+    penstock_kernel::features::check().unwrap().tcx
+}
+
+/// The ways to attach to devices that this kernel has.
+pub(crate) fn device_modes() -> Vec<DeviceMode> {
+    if has_tcx() { vec![DeviceMode::Tcx, DeviceMode::Clsact] } else { vec![DeviceMode::Clsact] }
 }
 
 /// Ends a test that cannot run here: by a failure where `CI` is set.
