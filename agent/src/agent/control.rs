@@ -1,0 +1,342 @@
+//! The control loop: what the source tells and what netlink tells, in; tables, programs and routes, out.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use penstock_kernel::node::NodeNet;
+use penstock_model::objects::Event;
+use penstock_model::tables::{Family, TableError};
+use penstock_model::{Controller, Reclaimed, Report};
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+use super::attachments::Wanted;
+use super::facts::{OwnNode, facts, uplinks};
+use super::housekeeping::Housekeeping;
+use super::retry::Retry;
+use super::routes;
+use super::start::Started;
+use crate::source::Update;
+use crate::tables::KernelTables;
+
+/// Events that are taken in at once at most, however many wait.
+const COALESCE: usize = 16_384;
+/// How often the status is written at most; that the agent is ready is written at once.
+const STATUS: Duration = Duration::from_millis(500);
+/// How often what programs of a debug build have logged is passed on.
+const FLUSH: Duration = Duration::from_millis(250);
+/// Warnings that are remembered so that none is logged twice; beyond, some are.
+const REMEMBERED: usize = 4_096;
+
+/// Parts of the work that fail apart from each other.
+const TABLES: &str = "tables";
+const PROGRAMS: &str = "programs";
+const ROUTES: &str = "routes";
+const NETLINK: &str = "netlink";
+
+/// The agent at work.
+pub(super) struct Control<'a> {
+    started: &'a mut Started,
+    updates: mpsc::Receiver<Update>,
+    controller: Controller<KernelTables>,
+    housekeeping: Housekeeping,
+    own: OwnNode,
+    retry: Retry,
+    warned: HashSet<String>,
+    /// The programs serve: attached, at devices and sockets, with the tables behind them.
+    serving: bool,
+    /// The source has told everything, and the tables follow.
+    converged: bool,
+    status_at: Option<Instant>,
+}
+
+/// What ended a wait.
+enum Wake {
+    Update(Option<Update>),
+    Net(Result<(), penstock_kernel::Error>),
+    Reclaimed(Option<Result<Reclaimed, TableError>>),
+    Time,
+}
+
+impl<'a> Control<'a> {
+    /// Takes up what an earlier agent left: where its tables are whole, its programs are replaced at once.
+    ///
+    /// # Errors
+    /// The tables cannot be read, or the programs not be replaced.
+    pub(super) fn new(started: &'a mut Started, updates: mpsc::Receiver<Update>) -> Result<Self> {
+        let own = OwnNode::new(&started.status.node);
+        let serving = started.restored;
+        if serving {
+            attach_everywhere(started)?;
+        }
+        let tables = started.take_tables()?;
+        let readers = tables.readers();
+        let facts = facts(&started.net, &own, uplinks(&started.net, &own, started.uplink.as_deref()));
+        let controller = Controller::new(facts, tables).context("read the tables of an earlier agent")?;
+        Ok(Self {
+            started,
+            updates,
+            controller,
+            housekeeping: Housekeeping::start(readers)?,
+            own,
+            retry: Retry::default(),
+            warned: HashSet::new(),
+            serving,
+            converged: false,
+            status_at: None,
+        })
+    }
+
+    /// Works until something ends the source, which nothing should. May be dropped at any point between two changes.
+    ///
+    /// # Errors
+    /// The source has ended.
+    pub(super) async fn run(&mut self) -> Result<()> {
+        self.follow_net(None);
+        loop {
+            let deadline = self.deadline();
+            let wake = tokio::select! {
+                update = self.updates.recv() => Wake::Update(update),
+                result = self.started.monitor.changed() => Wake::Net(result),
+                result = self.housekeeping.done() => Wake::Reclaimed(result),
+                () = sleep_until(deadline.into()) => Wake::Time,
+            };
+            match wake {
+                Wake::Update(None) => bail!("the source of objects has ended"),
+                Wake::Update(Some(update)) => self.take_updates(update),
+                Wake::Net(Ok(())) => self.read_net(),
+                Wake::Net(Err(error)) => self.retry.set(NETLINK, vec![error.to_string()], Instant::now()),
+                Wake::Reclaimed(None) => bail!("the thread of housekeeping has ended"),
+                Wake::Reclaimed(Some(result)) => self.release(result),
+                Wake::Time => {}
+            }
+            self.on_time();
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let idle = if cfg!(debug_assertions) { FLUSH } else { Duration::from_secs(60) };
+        let times = [self.retry.at(), self.housekeeping.due_at(), self.status_at];
+        times.into_iter().flatten().fold(Instant::now() + idle, Instant::min)
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        if self.retry.take(now) {
+            self.try_again();
+        }
+        self.housekeeping.plan(self.controller.due(), now);
+        if self.housekeeping.is_due(now) {
+            let reclaim = self.controller.reclaim();
+            self.housekeeping.run(reclaim);
+        }
+        if self.status_at.is_some_and(|at| at <= now) {
+            self.write_status();
+        }
+        self.started.programs.flush_log();
+    }
+
+    /// Takes in an update and all that wait behind it: a burst is one change.
+    fn take_updates(&mut self, first: Update) {
+        let mut events = Vec::new();
+        let mut next = Some(first);
+        while let Some(update) = next {
+            match update {
+                Update::Events(more) => events.extend(more),
+                Update::Health(health) => {
+                    self.started.status.source_problems = health.problems;
+                    self.started.status.ignored_objects = health.ignored;
+                    self.status_is_old();
+                }
+            }
+            next = if events.len() < COALESCE { self.updates.try_recv().ok() } else { None };
+        }
+        if !events.is_empty() {
+            self.take_events(events);
+        }
+    }
+
+    fn take_events(&mut self, events: Vec<Event>) {
+        let moved = events.iter().fold(false, |moved, event| self.own.observe(event) | moved);
+        if moved {
+            // First, so that what the events bring is written once, with the right ways.
+            self.follow_net(None);
+        }
+        let count = events.len();
+        self.commit(count, |controller| controller.apply(events));
+    }
+
+    /// Lets the model write, and everything else follow what it has written.
+    fn commit(&mut self, events: usize, work: impl FnOnce(&mut Controller<KernelTables>) -> Report) {
+        let (before, started) = (self.controller.tables().writes(), Instant::now());
+        let report = work(&mut self.controller);
+        let (duration, ops) = (started.elapsed(), self.controller.tables().writes() - before);
+        if report.committed > 0 || ops > 0 {
+            let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+            tracing::info!(events, services = report.committed, ops, micros, "reconciled");
+        }
+        for warning in &report.warnings {
+            let text = warning.to_string();
+            if self.warned.len() >= REMEMBERED {
+                self.warned.clear();
+            }
+            if !self.warned.contains(&text) {
+                tracing::warn!("{text}");
+                self.warned.insert(text);
+            }
+        }
+        let failures = report.failures.iter().map(ToString::to_string).collect();
+        self.retry.set(TABLES, failures, Instant::now());
+        let first = report.synced && !self.converged;
+        self.converged |= report.synced;
+        if report.routes_changed || first {
+            self.follow_routes();
+        }
+        if first {
+            self.become_ready();
+        }
+        self.status_is_old();
+    }
+
+    /// The tables follow the cluster for the first time: now the programs may serve, and what is stale may go.
+    fn become_ready(&mut self) {
+        self.follow_programs();
+        for family in [Family::V4, Family::V6] {
+            let has_address = self.own.internal().iter().any(|ip| Family::of(*ip) == family);
+            let found = uplinks(&self.started.net, &self.own, self.started.uplink.as_deref());
+            if has_address && found.get(family).is_none() {
+                tracing::warn!("no device has this node's InternalIP of {family}: --uplink names one");
+            }
+        }
+        if self.own.internal().is_empty() && self.started.uplink.is_none() {
+            tracing::warn!(
+                node = self.started.status.node,
+                "no Node object of this name has an InternalIP: pods of other nodes are left to the kernel's routes"
+            );
+        }
+        self.ready_if_serving();
+    }
+
+    fn ready_if_serving(&mut self) {
+        if self.converged && self.serving && !self.retry.failed(PROGRAMS) && !self.started.status.synced {
+            self.started.status.synced = true;
+            self.write_status();
+            tracing::info!(
+                devices = self.started.attachments.devices(),
+                pods = self.started.status.pods,
+                "ready"
+            );
+        }
+    }
+
+    /// Attaches where a program is missing and detaches where one is not wanted; before the tables are whole, neither.
+    fn follow_programs(&mut self) {
+        let mut failures = Vec::new();
+        if !self.serving && self.converged {
+            match attach_everywhere(self.started) {
+                Ok(()) => self.serving = true,
+                Err(error) => failures.push(format!("{error:#}")),
+            }
+        }
+        if self.serving {
+            let Started { net, attachments, programs, uplink, .. } = &mut *self.started;
+            let found = uplinks(net, &self.own, uplink.as_deref());
+            let wanted = Wanted::new(net, [found.v4, found.v6].into_iter().flatten());
+            attachments.attach_wanted(programs, &wanted, &mut failures);
+            if self.converged {
+                attachments.detach_unwanted(net, &wanted, &mut failures);
+            }
+        }
+        self.retry.set(PROGRAMS, failures, Instant::now());
+    }
+
+    fn follow_routes(&mut self) {
+        let mut failures = Vec::new();
+        routes::follow(&self.controller.routes(), self.converged, &mut failures);
+        self.retry.set(ROUTES, failures, Instant::now());
+    }
+
+    fn read_net(&mut self) {
+        match NodeNet::read() {
+            Ok(net) => {
+                self.retry.set(NETLINK, Vec::new(), Instant::now());
+                if net != self.started.net {
+                    self.follow_net(Some(net));
+                } else if self.converged {
+                    // What has changed may be a route of ours.
+                    self.follow_routes();
+                }
+            }
+            Err(error) => self.retry.set(NETLINK, vec![error.to_string()], Instant::now()),
+        }
+    }
+
+    /// The node, or what is known of it, has changed.
+    fn follow_net(&mut self, net: Option<NodeNet>) {
+        if let Some(net) = net {
+            self.started.net = net;
+        }
+        // A device has its programs before the tables lead to it.
+        self.follow_programs();
+        let found = uplinks(&self.started.net, &self.own, self.started.uplink.as_deref());
+        let facts = facts(&self.started.net, &self.own, found);
+        let mut names: Vec<_> = [found.v4, found.v6].into_iter().flatten().map(|device| device.name.clone()).collect();
+        names.dedup();
+        self.started.status.uplinks = names;
+        self.started.status.pods = facts.endpoints.len();
+        self.commit(0, |controller| controller.set_facts(facts));
+        self.ready_if_serving();
+    }
+
+    fn try_again(&mut self) {
+        if self.retry.failed(NETLINK) {
+            self.read_net();
+        }
+        if self.retry.failed(PROGRAMS) {
+            self.follow_programs();
+        }
+        if self.retry.failed(TABLES) {
+            self.commit(0, |controller| controller.apply([]));
+        }
+        if self.retry.failed(ROUTES) {
+            self.follow_routes();
+        }
+        self.ready_if_serving();
+    }
+
+    fn release(&mut self, result: Result<Reclaimed, TableError>) {
+        let result = result.and_then(|reclaimed| self.controller.release(&reclaimed));
+        if let Err(error) = result {
+            tracing::warn!("housekeeping: {error}; trying again");
+        }
+        // What was freed may be all that was missing.
+        if self.retry.failed(TABLES) {
+            self.commit(0, |controller| controller.apply([]));
+        }
+    }
+
+    fn status_is_old(&mut self) {
+        self.status_at.get_or_insert_with(|| Instant::now() + STATUS);
+    }
+
+    fn write_status(&mut self) {
+        self.status_at = None;
+        self.started.status.failures = self.retry.all().cloned().collect();
+        if let Err(error) = self.started.status.write(&self.started.run_dir) {
+            tracing::warn!("{error:#}");
+        }
+    }
+}
+
+/// Lets our programs run at the sockets and wherever an earlier agent had its own, then removes what only those needed.
+fn attach_everywhere(started: &mut Started) -> Result<()> {
+    let Started { attachments, programs, migration, net, cgroup, .. } = started;
+    attachments.take_over(programs, net)?;
+    attachments.sockets(programs, cgroup.as_deref())?;
+    let carried = migration.finish()?;
+    if carried > 0 {
+        tracing::info!(carried, "carried live connections over to new tables");
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! The agent: one process for each node, the only writer of its tables.
+//!
+//! One thread runs the control loop: sources' events and netlink's changes in, tables, programs and routes out. Reading
+//! manifests and waiting for readers each have a thread of their own.
+//!
+//! What it has done stays when it ends, however it ends: nothing here is taken back by a destructor.
+
+mod attachments;
+mod cgroup;
+mod control;
+mod facts;
+mod housekeeping;
+mod log;
+mod retry;
+mod routes;
+mod start;
+mod status;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::cli::{AgentArgs, Places};
+use crate::source::{SourceKind, Updates, kubernetes, manifests};
+
+use self::control::Control;
+pub(crate) use self::status::AgentStatus;
+
+/// Batches of changes that wait for the control loop at most.
+const WAITING: usize = 4;
+
+/// Serves the node until the process is asked to end.
+///
+/// # Errors
+/// What keeps the agent from starting. Once it serves, it reports and tries again.
+pub(crate) fn run(args: &AgentArgs, places: &Places) -> Result<()> {
+    log::start(&args.log, args.log_format)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let result = runtime.block_on(serve(args, places));
+    // A name that is being looked up must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(args: &AgentArgs, places: &Places) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut started = start::start(args, places)?;
+    let (sender, updates) = mpsc::channel(WAITING);
+    start_source(args, sender).await?;
+    let mut control = Control::new(&mut started, updates)?;
+    tokio::select! {
+        result = control.run() => result,
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }?;
+    tracing::info!("ending; programs and tables stay and serve");
+    Ok(())
+}
+
+async fn start_source(args: &AgentArgs, updates: Updates) -> Result<()> {
+    match &args.source {
+        SourceKind::Manifests(directory) => manifests::spawn(directory, updates),
+        SourceKind::Kubernetes => {
+            let client = kubernetes::connect(args.kubeconfig.as_deref()).await?;
+            tokio::spawn(kubernetes::run(client, updates));
+            Ok(())
+        }
+    }
+}
