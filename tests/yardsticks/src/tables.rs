@@ -7,6 +7,8 @@ use yardsticks::{
     MAX_BACKENDS, MAX_FLOWS, MAX_FRONTENDS, MinimalBackend, MinimalFlow, MinimalPeer, MinimalService,
 };
 
+/// `BPF_F_MMAPABLE` (kernel 5.5): the benchmark writes the array through a mapping.
+pub(crate) const MMAPABLE: usize = 1 << 10;
 
 #[btf_map(name = "frontends4")]
 pub(crate) static FRONTENDS4: HashMap<FrontendKey<Addr4>, MinimalService, { MAX_FRONTENDS as usize }> =

@@ -19,8 +19,14 @@ pub(crate) struct Effort {
 
 impl Effort {
     /// What figures are quoted from.
-    pub(crate) const FULL: Self =
-        Self { rounds: 7, passes: 1_000_000, connects: 100_000, changes: 10_000, loads: 5, traffic_ms: 1_000 };
+    pub(crate) const FULL: Self = Self {
+        rounds: 7,
+        passes: 1_000_000,
+        connects: 100_000,
+        changes: 10_000,
+        loads: 5,
+        traffic_ms: 1_000,
+    };
     /// Enough to see that everything runs.
     pub(crate) const QUICK: Self =
         Self { rounds: 3, passes: 100_000, connects: 10_000, changes: 1_000, loads: 1, traffic_ms: 200 };

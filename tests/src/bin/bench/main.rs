@@ -2,6 +2,7 @@
 //!
 //! Nothing here fails because it is slow: a figure is printed with the goal that it has, and the run succeeds.
 
+mod connect;
 mod effort;
 mod packets;
 mod report;
@@ -36,6 +37,8 @@ struct Arguments {
 enum Part {
     /// Nanoseconds per packet at TC
     Packets,
+    /// Nanoseconds of connect(2)
+    Connect,
 }
 
 /// The numbers of Services that figures are taken with.
@@ -52,6 +55,11 @@ fn main() -> Result<()> {
             let figures = packets::run(services, &effort)?;
             report.group(&format!("Packets of a pod to a Service, at TC, {services} Services"), figures);
         }
+    }
+    if wanted(Part::Connect) {
+        let services = SERVICES[1];
+        let figures = connect::run(services, &effort)?;
+        report.group(&format!("connect(2) to a Service, {services} Services"), figures);
     }
     let path = Path::new("bench-results").join(format!("{}.json", arguments.name));
     report.write(&path)?;

@@ -175,7 +175,7 @@ fn pass(world: &World, target: &Target, case: Case, passes: u32) -> Result<(Test
     };
     let wrapper = world.yardsticks.program(wrapper)?;
     let before = cpu_time()?;
-    let outcome = wrapper.test_run(&frame, passes)?;
+    let outcome = wrapper.test_run(&frame, &[], passes)?;
     let spent = cpu_time()? - before;
     Ok((outcome, spent as f64 / f64::from(passes)))
 }

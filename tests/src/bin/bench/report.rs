@@ -136,7 +136,7 @@ impl Report {
     pub(crate) fn group(&mut self, heading: &str, figures: Vec<Figure>) {
         println!("\n{heading}");
         let mut table = Table::new();
-        table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+        table.load_preset(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(["figure", "case", "value", "95 % interval", "goal", "verdict"]);
         for figure in &figures {
             table.add_row(figure.row());

@@ -41,7 +41,8 @@ pub(crate) fn frontend(family: Family, number: u32) -> IpAddr {
     match family {
         Family::V4 => Ipv4Addr::from_bits(Ipv4Addr::new(10, 96, 0, 0).to_bits() + number).into(),
         Family::V6 => {
-            Ipv6Addr::from_bits(Ipv6Addr::new(0xfd96, 0, 0, 0, 0, 0, 0, 0).to_bits() + u128::from(number)).into()
+            Ipv6Addr::from_bits(Ipv6Addr::new(0xfd96, 0, 0, 0, 0, 0, 0, 0).to_bits() + u128::from(number))
+                .into()
         }
     }
 }
@@ -51,7 +52,8 @@ fn endpoint(family: Family, number: u32) -> IpAddr {
     match family {
         Family::V4 => Ipv4Addr::from_bits(Ipv4Addr::new(10, 128, 0, 0).to_bits() + number).into(),
         Family::V6 => {
-            Ipv6Addr::from_bits(Ipv6Addr::new(0xfd44, 0, 0, 0, 0, 0, 0, 0).to_bits() + u128::from(number)).into()
+            Ipv6Addr::from_bits(Ipv6Addr::new(0xfd44, 0, 0, 0, 0, 0, 0, 0).to_bits() + u128::from(number))
+                .into()
         }
     }
 }
@@ -73,10 +75,18 @@ impl Family {
     }
 }
 
-/// Opens Penstock's dataplane on the sandbox's bpffs, with empty tables.
+/// Opens Penstock's dataplane on the sandbox's bpffs, with empty tables. The object is the one that `PENSTOCK_BPF_OBJECT`
+/// names at run time, so that a change of the programs is measured without building this again.
 pub(crate) fn open_dataplane() -> Result<Dataplane> {
     let settings = Settings { pins: Pins::new(BPFFS), sizes: TableSizes::default() };
-    Dataplane::open(&settings).context("opening the dataplane")
+    match std::env::var_os("PENSTOCK_BPF_OBJECT").filter(|path| !path.is_empty()) {
+        Some(path) => {
+            let object = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            Dataplane::open_object(&object, &settings)
+        }
+        None => Dataplane::open(&settings),
+    }
+    .context("opening the dataplane")
 }
 
 impl World {

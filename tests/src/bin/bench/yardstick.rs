@@ -14,8 +14,7 @@ use yardsticks::{MinimalBackend, MinimalService, Scene};
 
 /// Names the object, as Penstock's is named by `PENSTOCK_BPF_OBJECT`.
 const OBJECT: &str = "PENSTOCK_YARDSTICKS_OBJECT";
-const MAPS: [&str; 7] =
-    ["frontends4", "frontends6", "backends4", "backends6", "flows4", "scene", "targets"];
+const MAPS: [&str; 7] = ["frontends4", "frontends6", "backends4", "backends6", "flows4", "scene", "targets"];
 
 /// The programs and their tables.
 pub(crate) struct Yardsticks {
