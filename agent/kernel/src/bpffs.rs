@@ -62,14 +62,14 @@ impl Pins {
         self.base().join(format!("v{schema}"))
     }
 
-    /// Where the maps are made that are to take the place of those in [`Self::maps`]: not complete while it is there.
-    pub(crate) fn maps_new(&self) -> PathBuf {
-        self.base().join(format!("v{}-new", self.schema))
+    /// Where a schema's maps are made that are to take the place of those in use: not complete while it is there.
+    pub(crate) fn maps_new(&self, schema: u32) -> PathBuf {
+        self.base().join(format!("v{schema}-new"))
     }
 
-    /// Where the maps are kept that were replaced, until every link runs the new programs.
-    pub(crate) fn maps_old(&self) -> PathBuf {
-        self.base().join(format!("v{}-old", self.schema))
+    /// Where a schema's maps are kept that were replaced, until every link runs the new programs.
+    pub(crate) fn maps_old(&self, schema: u32) -> PathBuf {
+        self.base().join(format!("v{schema}-old"))
     }
 
     /// A map's pin.
@@ -98,10 +98,13 @@ impl Pins {
     /// # Errors
     /// Where the folder cannot be read; that it is missing is no error.
     pub fn schemas(&self) -> Result<Vec<u32>, Error> {
-        let mut schemas: Vec<u32> = list(&self.base())?
-            .iter()
-            .filter_map(|name| name.strip_prefix('v').and_then(|number| number.parse().ok()))
-            .collect();
+        self.schemas_with("")
+    }
+
+    /// The schemas that have a folder whose name ends so, in ascending order.
+    pub(crate) fn schemas_with(&self, ending: &str) -> Result<Vec<u32>, Error> {
+        let number = |name: &String| name.strip_prefix('v')?.strip_suffix(ending)?.parse().ok();
+        let mut schemas: Vec<u32> = list(&self.base())?.iter().filter_map(number).collect();
         schemas.sort_unstable();
         Ok(schemas)
     }

@@ -75,16 +75,17 @@ impl Dataplane {
         recover(pins)?;
         let folder = pins.maps();
         let (programs, restored) = match examine(&folder, &specs)? {
-            State::Fits => (load::load(object, &specs, &folder)?, true),
+            State::Fits => (load::load(object, &specs, &folder)?, was_filled(pins, &specs)?),
             State::Missing => match newest_other(pins)? {
                 Some(other) => build(object, &specs, pins, Some(&other))?,
                 None => build(object, &specs, pins, None)?,
             },
             State::OtherSize => {
                 // What an earlier change of size left must go first: its folder's name is needed.
-                if pins.maps_old().exists() {
-                    carry_live(&pins.maps_old(), &folder)?;
-                    remove_folder(&pins.maps_old())?;
+                let old = pins.maps_old(pins.schema());
+                if old.exists() {
+                    carry_live(&old, &folder)?;
+                    remove_folder(&old)?;
                 }
                 build(object, &specs, pins, Some(&folder))?
             }
@@ -118,14 +119,19 @@ impl Migration {
     }
 }
 
-/// Brings the folders into a state that an agent in good health leaves.
+/// Brings the folders into a state that an agent in good health leaves, those of other schemas as well.
 fn recover(pins: &Pins) -> Result<(), Error> {
-    let (current, new, old) = (pins.maps(), pins.maps_new(), pins.maps_old());
-    if old.exists() && !current.exists() {
-        // The new folder was complete before the old one was renamed. If somebody removed it, the old one serves.
-        return rename(if new.exists() { &new } else { &old }, &current);
+    for schema in pins.schemas_with("-old")? {
+        let (current, new, old) = (pins.maps_of(schema), pins.maps_new(schema), pins.maps_old(schema));
+        if !current.exists() {
+            // The new folder was complete before the old one was renamed. If somebody removed it, the old one serves.
+            rename(if new.exists() { &new } else { &old }, &current)?;
+        }
     }
-    remove_folder(&new)
+    for schema in pins.schemas_with("-new")? {
+        remove_folder(&pins.maps_new(schema))?;
+    }
+    Ok(())
 }
 
 enum State {
@@ -157,6 +163,16 @@ fn examine(folder: &Path, specs: &Specs) -> Result<State, Error> {
     Ok(state)
 }
 
+/// Whether the maps in use hold what those hold that they replaced. If not, an agent may have died before it filled them.
+fn was_filled(pins: &Pins, specs: &Specs) -> Result<bool, Error> {
+    for folder in replaced(pins)? {
+        if !agent_state_fits(specs, &folder)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Builds all maps beside those of `source`, fills them from there, loads the programs over them, and renames.
 fn build(
     object: &[u8],
@@ -164,7 +180,7 @@ fn build(
     pins: &Pins,
     source: Option<&Path>,
 ) -> Result<(Programs, bool), Error> {
-    let new = pins.maps_new();
+    let new = pins.maps_new(pins.schema());
     fs::create_dir(&new).map_err(Error::system("mkdir", new.display()))?;
     let built = fill(object, specs, pins, source, &new);
     if built.is_err() {
@@ -173,7 +189,7 @@ fn build(
     let built = built?;
     let current = pins.maps();
     if current.exists() {
-        rename(&current, &pins.maps_old())?;
+        rename(&current, &pins.maps_old(pins.schema()))?;
     }
     rename(&new, &current)?;
     Ok(built)
@@ -213,7 +229,10 @@ fn fill(
             carry::copy_all(name, from, &to)?;
         }
     }
-    let restored = source.is_some_and(|source| agent_state_fits(specs, source).unwrap_or(false));
+    let restored = match source {
+        Some(source) => agent_state_fits(specs, source)?,
+        None => false,
+    };
     Ok((programs, restored))
 }
 
@@ -279,14 +298,10 @@ fn newest_other(pins: &Pins) -> Result<Option<PathBuf>, Error> {
 
 /// The folders whose maps were replaced by those in use.
 fn replaced(pins: &Pins) -> Result<Vec<PathBuf>, Error> {
-    let mut folders: Vec<PathBuf> = pins
-        .schemas()?
-        .into_iter()
-        .filter(|schema| *schema != pins.schema())
-        .map(|schema| pins.maps_of(schema))
-        .collect();
-    folders.extend(Some(pins.maps_old()).filter(|old| old.exists()));
-    Ok(folders)
+    let others = pins.schemas()?.into_iter().filter(|schema| *schema != pins.schema());
+    let old = pins.schemas_with("-old")?;
+    let folders = others.map(|schema| pins.maps_of(schema));
+    Ok(folders.chain(old.into_iter().map(|schema| pins.maps_old(schema))).collect())
 }
 
 fn open_pinned(folder: &Path, name: &str) -> Result<Option<Map>, Error> {

@@ -222,6 +222,8 @@ fn another_schema_of_another_form_is_not_taken_over() {
         let pin = setup.pins.map(maps::SLOTS);
         fs::remove_file(&pin).unwrap();
         map(maps::SLOTS, kinds::ARRAY, 8, SIZES.slots, kinds::MMAPABLE).pin(&pin).unwrap();
+        drop(setup.open_with(2, SIZES).unwrap());
+        // That agent died before it filled its tables: they are not taken for whole.
         let mut second = setup.open_with(2, SIZES).unwrap();
         assert!(!second.restored && second.migration.is_pending());
         assert_eq!(second.tables.frontends4.dump().unwrap(), []);
@@ -263,6 +265,16 @@ fn an_agent_that_died_at_any_step_of_a_migration_leaves_nothing_in_the_way() {
         assert_written(&opened.tables);
         opened.migration.finish().unwrap();
         assert_eq!(setup.folders(), ["links", "v1"]);
+
+        // Between the renames of a change of size, and the next agent is of another schema: whatever is left of both
+        // folders of the first goes.
+        drop(setup.open_with(1, larger).unwrap());
+        fs::rename(base.join("v1"), base.join("v1-new")).unwrap();
+        let mut opened = setup.open_with(3, SIZES).unwrap();
+        assert!(opened.restored);
+        assert_written(&opened.tables);
+        opened.migration.finish().unwrap();
+        assert_eq!(setup.folders(), ["links", "v3"]);
 
         // The same with another schema.
         drop(setup.open_with(2, SIZES).unwrap());

@@ -140,7 +140,11 @@ impl Attacher {
         for name in list(&folder)? {
             let Some((hook, ifindex)) = parse_link(&name) else { continue };
             let path = folder.join(&name);
-            let link = Link::open(&path).map_err(Error::system("open pin", path.display()))?;
+            let link = match Link::open(&path) {
+                // Detached since the folder was read.
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
+                link => link.map_err(Error::system("open pin", path.display()))?,
+            };
             let info = link.info().map_err(Error::system("link info", path.display()))?;
             let alive = !matches!(info.target, LinkTarget::Device(0) | LinkTarget::Cgroup(0));
             attachments.push(Attachment { hook, ifindex, alive });
