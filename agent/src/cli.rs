@@ -25,7 +25,13 @@ pub(crate) struct Places {
     #[arg(long, global = true, env = "PENSTOCK_BPFFS", default_value = "/sys/fs/bpf", value_name = "PATH")]
     pub(crate) bpffs: PathBuf,
     /// Directory for the agent's lock and status
-    #[arg(long, global = true, env = "PENSTOCK_RUN_DIR", default_value = "/run/penstock", value_name = "PATH")]
+    #[arg(
+        long,
+        global = true,
+        env = "PENSTOCK_RUN_DIR",
+        default_value = "/run/penstock",
+        value_name = "PATH"
+    )]
     pub(crate) run_dir: PathBuf,
     /// Number of the folder of pinned tables, for tests of upgrades
     #[arg(long, global = true, env = "PENSTOCK_SCHEMA", default_value_t = SCHEMA, hide = true)]
@@ -205,7 +211,8 @@ mod tests {
 
     #[test]
     fn an_agent_needs_a_node_and_a_source_and_has_defaults_for_the_rest() {
-        let cli = Cli::try_parse_from(["penstock", "agent", "--node", "n1", "--source", "manifests:/m"]).unwrap();
+        let cli =
+            Cli::try_parse_from(["penstock", "agent", "--node", "n1", "--source", "manifests:/m"]).unwrap();
         let Command::Agent(agent) = cli.command else { panic!("{:?}", cli.command) };
         assert_eq!(agent.source, SourceKind::Manifests("/m".into()));
         assert_eq!((agent.socket_lb, agent.attach), (Switch::On, Attach::Auto));
@@ -216,8 +223,12 @@ mod tests {
 
     #[test]
     fn places_may_be_named_behind_any_command() {
-        let cli = Cli::try_parse_from(["penstock", "service", "list", "-o", "json", "--bpffs", "/b"]).unwrap();
+        let cli =
+            Cli::try_parse_from(["penstock", "service", "list", "-o", "json", "--bpffs", "/b"]).unwrap();
         assert_eq!(cli.places.bpffs, PathBuf::from("/b"));
-        assert!(matches!(cli.command, Command::Service(ServiceCommand::List(OutputArgs { output: Output::Json }))));
+        assert!(matches!(
+            cli.command,
+            Command::Service(ServiceCommand::List(OutputArgs { output: Output::Json }))
+        ));
     }
 }

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod cleanup;
 mod cli;
+mod show;
 mod source;
 mod tables;
 
@@ -16,7 +18,12 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
         Command::Agent(args) => agent::run(args, &cli.places),
-        _ => Ok(()),
+        Command::Service(command) => show::services(&cli.places, command),
+        Command::Backend(command) => show::backends(&cli.places, command),
+        Command::Flow(command) => show::flows(&cli.places, command),
+        Command::Drops(args) => show::drops(&cli.places, *args),
+        Command::Status(args) => show::status(&cli.places, *args),
+        Command::Cleanup => cleanup::run(&cli.places),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,7 +6,9 @@ use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use penstock_abi::{self as abi, Addr, Addr4, Addr6, FrontendKey, NextHop, Plain, Selection, ServiceName, maps};
+use penstock_abi::{
+    self as abi, Addr, Addr4, Addr6, FrontendKey, NextHop, Plain, Selection, ServiceName, maps,
+};
 use penstock_kernel::table::{Hash, MappedArray};
 use penstock_kernel::{Error, Grace, flows};
 use penstock_model::tables::{
@@ -98,8 +100,12 @@ impl KernelTables {
                 tables.service_counts.reset(*service).map_err(failed(maps::SERVICE_COUNTS))
             }
             Op::InsertEndpoint { addr, next_hop } => match addr {
-                IpAddr::V4(ip) => tables.endpoints4.insert(&(*ip).into(), next_hop).map_err(failed(maps::ENDPOINTS4)),
-                IpAddr::V6(ip) => tables.endpoints6.insert(&(*ip).into(), next_hop).map_err(failed(maps::ENDPOINTS6)),
+                IpAddr::V4(ip) => {
+                    tables.endpoints4.insert(&(*ip).into(), next_hop).map_err(failed(maps::ENDPOINTS4))
+                }
+                IpAddr::V6(ip) => {
+                    tables.endpoints6.insert(&(*ip).into(), next_hop).map_err(failed(maps::ENDPOINTS6))
+                }
             },
             Op::RemoveEndpoint { addr } => match addr {
                 IpAddr::V4(ip) => tables.endpoints4.remove(&(*ip).into()).map_err(failed(maps::ENDPOINTS4)),
@@ -244,7 +250,10 @@ pub(crate) fn dump(tables: &penstock_kernel::Tables) -> Result<Dump, TableError>
     slots.truncate(slots.iter().rposition(|slot| *slot != 0).map_or(0, |last| last + 1));
     Ok(Dump {
         frontends,
-        services: services.into_iter().map(|(index, service)| (index, service.cluster)).collect::<Vec<(u32, Selection)>>(),
+        services: services
+            .into_iter()
+            .map(|(index, service)| (index, service.cluster))
+            .collect::<Vec<(u32, Selection)>>(),
         slots,
         backends: PerFamily {
             v4: dump_backends(&tables.backends4, maps::BACKENDS4)?,
@@ -358,5 +367,8 @@ fn readers(error: Error) -> TableError {
 }
 
 fn wrong_family(table: &'static str) -> TableError {
-    TableError::Io { table, source: io::Error::new(io::ErrorKind::InvalidInput, "an address of the other family") }
+    TableError::Io {
+        table,
+        source: io::Error::new(io::ErrorKind::InvalidInput, "an address of the other family"),
+    }
 }

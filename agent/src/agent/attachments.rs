@@ -72,7 +72,8 @@ impl Attachments {
 
     /// Detaches from the devices that are no longer wanted, and forgets those that are gone.
     pub(super) fn detach_unwanted(&mut self, net: &NodeNet, wanted: &Wanted<'_>, failures: &mut Vec<String>) {
-        let unwanted = self.done.keys().copied().filter(|key| !wanted.0.iter().any(|(wanted, _)| wanted == key));
+        let unwanted =
+            self.done.keys().copied().filter(|key| !wanted.0.iter().any(|(wanted, _)| wanted == key));
         let mut some_are_gone = false;
         for (hook, ifindex) in unwanted.collect::<Vec<_>>() {
             let result = if net.devices.contains_key(&ifindex) {
@@ -102,15 +103,17 @@ impl Attachments {
         match cgroup {
             Some(cgroup) => {
                 for hook in Hook::SOCKET {
-                    self.attacher.attach_cgroup(programs, hook, cgroup).with_context(|| {
-                        format!("attach program {hook} to cgroup {}", cgroup.display())
-                    })?;
+                    self.attacher
+                        .attach_cgroup(programs, hook, cgroup)
+                        .with_context(|| format!("attach program {hook} to cgroup {}", cgroup.display()))?;
                 }
             }
             None => {
                 // The way there goes before the way back.
                 for hook in Hook::SOCKET.into_iter().rev() {
-                    self.attacher.detach_cgroup(hook, None).with_context(|| format!("detach program {hook}"))?;
+                    self.attacher
+                        .detach_cgroup(hook, None)
+                        .with_context(|| format!("detach program {hook}"))?;
                 }
             }
         }
@@ -133,8 +136,12 @@ pub(super) struct Wanted<'a>(Vec<((Hook, u32), &'a Device)>);
 impl<'a> Wanted<'a> {
     /// Every pod's device, then the uplinks.
     pub(super) fn new(net: &'a NodeNet, uplinks: impl IntoIterator<Item = &'a Device>) -> Self {
-        let pods: BTreeMap<_, _> =
-            net.endpoints.keys().filter_map(|ip| net.endpoint(*ip)).map(|device| (device.ifindex, device)).collect();
+        let pods: BTreeMap<_, _> = net
+            .endpoints
+            .keys()
+            .filter_map(|ip| net.endpoint(*ip))
+            .map(|device| (device.ifindex, device))
+            .collect();
         let uplinks: BTreeMap<_, _> = uplinks.into_iter().map(|device| (device.ifindex, device)).collect();
         let mut wanted = Vec::new();
         for (hooks, devices) in [(Hook::POD, pods), (Hook::UPLINK, uplinks)] {
@@ -163,12 +170,7 @@ mod tests {
         let keys: Vec<_> = wanted.0.iter().map(|(key, _)| *key).collect();
         assert_eq!(
             keys,
-            [
-                (Hook::PodEgress, 5),
-                (Hook::PodIngress, 5),
-                (Hook::UplinkIngress, 2),
-                (Hook::UplinkEgress, 2)
-            ]
+            [(Hook::PodEgress, 5), (Hook::PodIngress, 5), (Hook::UplinkIngress, 2), (Hook::UplinkEgress, 2)]
         );
     }
 }

@@ -11,7 +11,8 @@ use anyhow::{Context, Result};
 /// It is not mounted.
 pub(super) fn mounted() -> Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
-    find(&mounts).context("no cgroup2 is mounted: mount one, name a group with --cgroup, or use --socket-lb off")
+    find(&mounts)
+        .context("no cgroup2 is mounted: mount one, name a group with --cgroup, or use --socket-lb off")
 }
 
 /// The first mount of cgroup2 in the form of fstab(5).

@@ -281,7 +281,8 @@ impl<'a> Control<'a> {
         self.follow_programs();
         let found = uplinks(&self.started.net, &self.own, self.started.uplink.as_deref());
         let facts = facts(&self.started.net, &self.own, found);
-        let mut names: Vec<_> = [found.v4, found.v6].into_iter().flatten().map(|device| device.name.clone()).collect();
+        let mut names: Vec<_> =
+            [found.v4, found.v6].into_iter().flatten().map(|device| device.name.clone()).collect();
         names.dedup();
         self.started.status.uplinks = names;
         self.started.status.pods = facts.endpoints.len();

@@ -79,10 +79,7 @@ pub(super) fn facts(net: &NodeNet, own: &OwnNode, uplinks: PerFamily<Option<&Dev
 
 /// An MTU over 65,535 bytes, which the loopback has, carries every packet that there is.
 fn device(device: &Device) -> penstock_model::Device {
-    penstock_model::Device {
-        ifindex: device.ifindex,
-        mtu: u16::try_from(device.mtu).unwrap_or(u16::MAX),
-    }
+    penstock_model::Device { ifindex: device.ifindex, mtu: u16::try_from(device.mtu).unwrap_or(u16::MAX) }
 }
 
 #[cfg(test)]
@@ -103,11 +100,13 @@ mod tests {
     }
 
     fn node(name: &str, addresses: &str) -> Event {
-        let json = format!(r#"{{"metadata": {{"name": "{name}"}}, "status": {{"addresses": [{addresses}]}}}}"#);
+        let json =
+            format!(r#"{{"metadata": {{"name": "{name}"}}, "status": {{"addresses": [{addresses}]}}}}"#);
         Event::Upsert(Object::Node(serde_json::from_str(&json).unwrap()))
     }
 
-    const INTERNAL: &str = r#"{"type": "Hostname", "address": "n1"}, {"type": "InternalIP", "address": "192.0.2.1"}"#;
+    const INTERNAL: &str =
+        r#"{"type": "Hostname", "address": "n1"}, {"type": "InternalIP", "address": "192.0.2.1"}"#;
 
     #[test]
     fn the_uplink_has_the_internal_address_of_the_nodes_own_object() {

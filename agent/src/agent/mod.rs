@@ -35,10 +35,8 @@ const WAITING: usize = 4;
 /// What keeps the agent from starting. Once it serves, it reports and tries again.
 pub(crate) fn run(args: &AgentArgs, places: &Places) -> Result<()> {
     log::start(&args.log, args.log_format)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
     let result = runtime.block_on(serve(args, places));
     // A name that is being looked up must not keep the process.
     runtime.shutdown_background();

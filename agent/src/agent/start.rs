@@ -47,9 +47,8 @@ impl Started {
 /// # Errors
 /// What is missing, by name, and what to do about it. Nothing was changed that a serving dataplane needs.
 pub(super) fn start(args: &AgentArgs, places: &Places) -> Result<Started> {
-    let features = features::check().map_err(|missing| {
-        anyhow!(missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-    })?;
+    let features = features::check()
+        .map_err(|missing| anyhow!(missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
     let mode = device_mode(args.attach, features)?;
     let lock = Lock::take(&places.run_dir)?;
     let mut status = AgentStatus {
@@ -72,7 +71,8 @@ pub(super) fn start(args: &AgentArgs, places: &Places) -> Result<Started> {
     };
     if let Some(path) = &status.cgroup {
         let found = path.join("cgroup.procs");
-        std::fs::metadata(&found).with_context(|| format!("--cgroup {} is no cgroup2 group", path.display()))?;
+        std::fs::metadata(&found)
+            .with_context(|| format!("--cgroup {} is no cgroup2 group", path.display()))?;
     }
     status.write(&places.run_dir)?;
 
@@ -125,7 +125,8 @@ fn device_mode(attach: Attach, features: Features) -> Result<DeviceMode> {
         (Attach::Auto, false) | (Attach::Clsact, _) => Ok(DeviceMode::Clsact),
         (Attach::Tcx, false) => {
             let release = features::release();
-            Err(Error::MissingFeature { feature: "TCX (use --attach auto)", since: "Linux 6.6", release }.into())
+            Err(Error::MissingFeature { feature: "TCX (use --attach auto)", since: "Linux 6.6", release }
+                .into())
         }
     }
 }

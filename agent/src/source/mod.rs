@@ -49,7 +49,9 @@ impl FromStr for SourceKind {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once(':') {
             None if text == "kubernetes" => Ok(Self::Kubernetes),
-            Some(("manifests", "")) => Err("manifests: needs a directory, as in manifests:/etc/penstock".into()),
+            Some(("manifests", "")) => {
+                Err("manifests: needs a directory, as in manifests:/etc/penstock".into())
+            }
             Some(("manifests", directory)) => Ok(Self::Manifests(directory.into())),
             _ => Err(format!("{text:?} is no source: use manifests:DIR or kubernetes")),
         }

@@ -106,7 +106,11 @@ fn serve(listener: TcpListener, store: Arc<Mutex<Store>>, changed: watch::Sender
 }
 
 /// One request for each connection: an error here is a client that went away.
-async fn answer(stream: TcpStream, store: Arc<Mutex<Store>>, mut changed: watch::Receiver<u64>) -> Option<()> {
+async fn answer(
+    stream: TcpStream,
+    store: Arc<Mutex<Store>>,
+    mut changed: watch::Receiver<u64>,
+) -> Option<()> {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();
     let request = lines.next_line().await.ok()??;
@@ -114,7 +118,11 @@ async fn answer(stream: TcpStream, store: Arc<Mutex<Store>>, mut changed: watch:
     let target = request.split(' ').nth(1)?;
     let (path, query) = target.split_once('?')?;
     let parameter = |name: &str| {
-        query.split('&').filter_map(|pair| pair.split_once('=')).find(|pair| pair.0 == name).map(|pair| pair.1)
+        query
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|pair| pair.0 == name)
+            .map(|pair| pair.1)
     };
     store.lock().unwrap().requests.push(target.to_owned());
     let mut seen: u64 = parameter("resourceVersion").and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -127,7 +135,10 @@ async fn answer(stream: TcpStream, store: Arc<Mutex<Store>>, mut changed: watch:
                    "metadata": {"resourceVersion": store.version.to_string()}})
             .to_string()
         };
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         return write.write_all((head + &body).as_bytes()).await.ok();
     }
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";

@@ -34,8 +34,8 @@ const FAILS_AGAIN: Duration = Duration::from_secs(100);
 pub(crate) async fn connect(kubeconfig: Option<&Path>) -> Result<Client> {
     let config = match kubeconfig {
         Some(path) => {
-            let kubeconfig = Kubeconfig::read_from(path)
-                .with_context(|| format!("read kubeconfig {}", path.display()))?;
+            let kubeconfig =
+                Kubeconfig::read_from(path).with_context(|| format!("read kubeconfig {}", path.display()))?;
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
                 .await
                 .with_context(|| format!("use kubeconfig {}", path.display()))?
@@ -48,11 +48,8 @@ pub(crate) async fn connect(kubeconfig: Option<&Path>) -> Result<Client> {
 
 /// Watches the cluster until the receiver is gone.
 pub(crate) async fn run(client: Client, updates: Updates) {
-    let kinds = [
-        watch::<Services>(client.clone()),
-        watch::<EndpointSlices>(client.clone()),
-        watch::<Nodes>(client),
-    ];
+    let kinds =
+        [watch::<Services>(client.clone()), watch::<EndpointSlices>(client.clone()), watch::<Nodes>(client)];
     // No pod is watched: each agent would hold those of the whole cluster to call a few addresses by name.
     let mut told = updates.send(Update::Events(vec![Event::Synced(Kind::Pod)])).await;
     let mut batches = stream::select_all(kinds).ready_chunks(BATCH);
@@ -60,7 +57,9 @@ pub(crate) async fn run(client: Client, updates: Updates) {
     while told.is_ok() {
         let before = gathering.health();
         let events: Vec<_> = match timeout(FAILS_AGAIN, batches.next()).await {
-            Ok(Some(batch)) => batch.into_iter().filter_map(|(kind, item)| gathering.add(kind, item)).collect(),
+            Ok(Some(batch)) => {
+                batch.into_iter().filter_map(|(kind, item)| gathering.add(kind, item)).collect()
+            }
             Ok(None) => return,
             Err(_) => Vec::new(),
         };
@@ -140,12 +139,15 @@ impl Gathering {
                 self.lists.entry(kind).or_default().push(object);
                 None
             }
-            watcher::Event::InitDone => Some(Event::Replace(kind, self.lists.remove(&kind).unwrap_or_default())),
+            watcher::Event::InitDone => {
+                Some(Event::Replace(kind, self.lists.remove(&kind).unwrap_or_default()))
+            }
         }
     }
 
     fn health(&self) -> Health {
-        let problems = self.problems.iter().map(|(kind, trouble)| format!("{kind}: {}", trouble.message)).collect();
+        let problems =
+            self.problems.iter().map(|(kind, trouble)| format!("{kind}: {}", trouble.message)).collect();
         Health { problems, ignored: 0 }
     }
 }

@@ -126,6 +126,8 @@ async fn an_api_that_does_not_answer_at_the_start_is_reported_and_waited_for() {
 
 #[tokio::test]
 async fn a_kubeconfig_that_cannot_be_read_is_named() {
-    let Err(error) = connect(Some(Path::new("/nonexistent/kubeconfig"))).await else { panic!("it is not there") };
+    let Err(error) = connect(Some(Path::new("/nonexistent/kubeconfig"))).await else {
+        panic!("it is not there")
+    };
     assert!(format!("{error:#}").contains("/nonexistent/kubeconfig"), "{error:#}");
 }

@@ -67,7 +67,8 @@ impl<'de, K: Kind> Deserialize<'de> for Watched<K> {
         // The whole object lives no longer than this call.
         let value = serde_json::Value::deserialize(from)?;
         let resource_version = value.pointer("/metadata/resourceVersion").and_then(|text| text.as_str());
-        let meta = ObjectMeta { resource_version: resource_version.map(str::to_owned), ..ObjectMeta::default() };
+        let meta =
+            ObjectMeta { resource_version: resource_version.map(str::to_owned), ..ObjectMeta::default() };
         let mut track = serde_path_to_error::Track::new();
         let deserializer = serde_path_to_error::Deserializer::new(value, &mut track);
         match K::KIND.deserialize(deserializer) {

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use penstock_model::objects::{Kind, Object};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_path_to_error::{Path, Segment, Track};
 
 /// What a file's text is written in.
@@ -49,9 +49,9 @@ pub(super) fn split(text: &str, format: Format) -> Vec<Document<'_>> {
     if format == Format::Yaml {
         let mut offset = 0;
         for (index, line) in text.split_inclusive('\n').enumerate() {
-            let separates = line.strip_prefix("---").is_some_and(|rest| {
-                rest.is_empty() || rest.starts_with(char::is_whitespace)
-            });
+            let separates = line
+                .strip_prefix("---")
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
             if separates && offset > start {
                 documents.push(Document { lines_before, text: &text[start..offset] });
                 (start, lines_before) = (offset, index);
@@ -381,7 +381,8 @@ mod tests {
 
     #[test]
     fn json_is_read_too() {
-        let contents = read_all(r#"{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}"#, Format::Json);
+        let contents =
+            read_all(r#"{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}"#, Format::Json);
         assert_eq!(keys(&contents), ["Node n"]);
         let contents = read_all("{\n\"kind\": oops}", Format::Json);
         assert_eq!(contents[0].problems[0].line, Some(2));

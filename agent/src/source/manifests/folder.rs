@@ -171,7 +171,8 @@ impl Folder {
 
     /// How the files are.
     pub(super) fn health(&self) -> Health {
-        let mut problems: Vec<_> = self.files.values().flat_map(|file| file.problems.iter().cloned()).collect();
+        let mut problems: Vec<_> =
+            self.files.values().flat_map(|file| file.problems.iter().cloned()).collect();
         let mut twice: Vec<_> =
             self.holders.iter().filter(|(_, holders)| **holders > 1).map(|(key, _)| key).collect();
         twice.sort_unstable();
@@ -199,7 +200,9 @@ mod tests {
     use super::*;
 
     fn service(name: &str, address: &str) -> String {
-        format!("---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: {address}}}\n")
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{clusterIP: {address}}}\n"
+        )
     }
 
     fn text(events: &[Event]) -> Vec<String> {

@@ -52,7 +52,8 @@ pub(crate) fn spawn(directory: &Path, updates: Updates) -> Result<()> {
     thread::Builder::new()
         .name("manifests".into())
         .spawn(move || {
-            let mut source = Source { directory, updates, folder: Folder::default(), stamps: Stamps::default() };
+            let mut source =
+                Source { directory, updates, folder: Folder::default(), stamps: Stamps::default() };
             // An error here says that nobody listens any longer: the agent is ending.
             let _ = source.run(watch);
         })
@@ -372,7 +373,8 @@ mod tests {
         told(&mut updates, &["+a"]).await;
         told(&mut updates, &synced.each_ref().map(String::as_str)).await;
 
-        fs::write(path("b.json"), r#"{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "b"}}"#).unwrap();
+        fs::write(path("b.json"), r#"{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "b"}}"#)
+            .unwrap();
         told(&mut updates, &["+b"]).await;
         fs::write(path("README.md"), node("x")).unwrap();
         fs::write(path(".half"), node("a") + &node("c")).unwrap();
@@ -407,7 +409,9 @@ mod tests {
         fs::rename(&directory, parent.path().join("e")).unwrap();
         loop {
             match updates.recv().await.expect("the source lives") {
-                Update::Health(health) if health.problems.iter().any(|it| it.contains("watch directory")) => break,
+                Update::Health(health) if health.problems.iter().any(|it| it.contains("watch directory")) => {
+                    break;
+                }
                 Update::Health(_) => {}
                 Update::Events(events) => panic!("{events:?}"),
             }

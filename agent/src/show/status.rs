@@ -1,0 +1,241 @@
+//! `penstock status`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, anyhow, bail};
+use penstock_abi::{Counter, NextHop, maps};
+use penstock_kernel::attach::{Attacher, DeviceMode};
+use penstock_kernel::node::NodeNet;
+use penstock_kernel::{Lock, Tables, memory};
+use serde::Serialize;
+
+use super::backend;
+use super::names::ServiceNames;
+use super::render::{Row, json, line, table};
+use crate::agent::AgentStatus;
+use crate::cli::{Output, Places};
+
+/// Everything that is known of Penstock on this node.
+#[derive(Serialize)]
+struct Report {
+    /// The process that serves this node, if one does.
+    running: Option<u32>,
+    /// The agent that runs has told its source's objects to the tables, whole.
+    synced: bool,
+    /// What the agent, or the last one there was, said of itself.
+    #[serde(flatten)]
+    agent: Option<AgentStatus>,
+    /// Why the tables cannot be read.
+    tables_problem: Option<String>,
+    tables: Vec<TableRow>,
+    programs: Vec<ProgramRow>,
+    counters: BTreeMap<&'static str, u64>,
+}
+
+/// One table.
+#[derive(Serialize)]
+struct TableRow {
+    table: &'static str,
+    used: Option<u64>,
+    size: u32,
+    memory: u64,
+}
+
+impl Row for TableRow {
+    const TITLES: &'static [&'static str] = &["TABLE", "#USED", "#SIZE", "#KiB"];
+
+    fn cells(&self) -> Vec<String> {
+        let used = self.used.map_or_else(|| "-".into(), |used| used.to_string());
+        vec![self.table.into(), used, self.size.to_string(), self.memory.div_ceil(1_024).to_string()]
+    }
+}
+
+/// One attached program.
+#[derive(Serialize)]
+struct ProgramRow {
+    program: &'static str,
+    device: Option<String>,
+    alive: bool,
+}
+
+impl Row for ProgramRow {
+    const TITLES: &'static [&'static str] = &["PROGRAM", "AT", "STATE"];
+
+    fn cells(&self) -> Vec<String> {
+        let state = if self.alive { "attached" } else { "gone" };
+        vec![self.program.into(), self.device.clone().unwrap_or_else(|| "cgroup".into()), state.into()]
+    }
+}
+
+pub(super) fn show(places: &Places, output: Output) -> Result<()> {
+    let report = report(places)?;
+    line(&match output {
+        Output::Json => json(&report)?,
+        Output::Table => in_words(&report),
+    })
+}
+
+fn report(places: &Places) -> Result<Report> {
+    let running = Lock::holder(&places.run_dir);
+    let agent = AgentStatus::read(&places.run_dir)?;
+    let mut report = Report {
+        running,
+        // What an agent said that has ended, or before this one's first word, is no news of this one.
+        synced: agent.as_ref().is_some_and(|agent| running == Some(agent.pid) && agent.synced),
+        agent,
+        tables_problem: None,
+        tables: Vec::new(),
+        programs: Vec::new(),
+        counters: BTreeMap::new(),
+    };
+    if let Some(agent) = &mut report.agent {
+        agent.synced = report.synced;
+    }
+    let result = match report.agent.as_ref().map(|agent| agent.schema) {
+        Some(schema) if schema != places.schema => {
+            Err(anyhow!("the tables are of schema {schema}, this command reads schema {}", places.schema))
+        }
+        _ => look(places, &mut report),
+    };
+    if let Err(error) = result {
+        if report.agent.is_none() {
+            bail!(error);
+        }
+        report.tables_problem = Some(format!("{error:#}"));
+    }
+    Ok(report)
+}
+
+/// What the kernel says.
+fn look(places: &Places, report: &mut Report) -> Result<()> {
+    let pins = super::pins(places);
+    let tables = Tables::open(&pins)?;
+    let used = usage(&tables)?;
+    for map in memory(&pins)? {
+        let used = used.get(map.name).copied();
+        report.tables.push(TableRow { table: map.name, used, size: map.elements, memory: map.bytes });
+    }
+    for counter in Counter::ALL {
+        report.counters.insert(counter.label(), tables.counters.get(*counter as u32)?);
+    }
+    let net = NodeNet::read()?;
+    let attached = Attacher::new(&pins, DeviceMode::Tcx).attached().context("read the links")?;
+    for attachment in attached {
+        let device = attachment.ifindex.map(|ifindex| match net.devices.get(&ifindex) {
+            Some(device) => device.name.clone(),
+            None => format!("device {ifindex}"),
+        });
+        report.programs.push(ProgramRow { program: attachment.hook.name(), device, alive: attachment.alive });
+    }
+    report.programs.sort_by(|a, b| (&a.device, a.program).cmp(&(&b.device, b.program)));
+    Ok(())
+}
+
+/// How many elements are in use.
+fn usage(tables: &Tables) -> Result<BTreeMap<&'static str, u64>> {
+    fn count<K: penstock_abi::Plain, V: penstock_abi::Plain>(
+        hash: &penstock_kernel::table::Hash<K, V>,
+    ) -> Result<u64> {
+        let mut count = 0;
+        hash.for_each(|_, _| count += 1)?;
+        Ok(count)
+    }
+    let names = ServiceNames::read(tables)?;
+    let mut slots = 0;
+    for index in 0..tables.services.len() {
+        slots += u64::from(tables.services.read(index)?.cluster.count());
+    }
+    let mut next_hops = 0;
+    for index in 0..tables.next_hops.len() {
+        next_hops += u64::from(tables.next_hops.read(index)? != NextHop::stack());
+    }
+    Ok(BTreeMap::from([
+        (maps::FRONTENDS4, count(&tables.frontends4)?),
+        (maps::FRONTENDS6, count(&tables.frontends6)?),
+        (maps::SERVICES, names.len() as u64),
+        (maps::SLOTS, slots),
+        (maps::BACKENDS4, backend::used(&tables.backends4)?.len() as u64),
+        (maps::BACKENDS6, backend::used(&tables.backends6)?.len() as u64),
+        (maps::NEXT_HOPS, next_hops),
+        (maps::ENDPOINTS4, count(&tables.endpoints4)?),
+        (maps::ENDPOINTS6, count(&tables.endpoints6)?),
+        (maps::FLOWS4, count(&tables.flows4)?),
+        (maps::FLOWS6, count(&tables.flows6)?),
+        (maps::SERVICE_NAMES, names.len() as u64),
+    ]))
+}
+
+fn in_words(report: &Report) -> String {
+    let mut lines = vec![match (report.running, report.synced) {
+        (Some(pid), true) => format!("agent: running, pid {pid}, synced"),
+        (Some(pid), false) => format!("agent: running, pid {pid}, not synced yet"),
+        (None, _) => "agent: not running".to_owned(),
+    }];
+    if let Some(agent) = &report.agent {
+        let cgroup = agent.cgroup.as_ref().map_or_else(|| "off".into(), |path| path.display().to_string());
+        lines.push(format!("node: {}, {} addresses of pods", agent.node, agent.pods));
+        lines.push(format!("source: {}, {} objects ignored", agent.source, agent.ignored_objects));
+        lines.push(format!("version: {}, schema {}", agent.version, agent.schema));
+        lines.push(format!("devices: {}, uplinks {}", agent.attach, agent.uplinks.join(", ")));
+        lines.push(format!("sockets: {cgroup}"));
+        lines.extend(agent.source_problems.iter().map(|problem| format!("problem: {problem}")));
+        lines.extend(agent.failures.iter().map(|failure| format!("failure: {failure}")));
+    }
+    if let Some(problem) = &report.tables_problem {
+        lines.push(format!("tables: {problem}"));
+    }
+    if !report.tables.is_empty() {
+        lines.extend([String::new(), table(&report.tables)]);
+    }
+    if !report.programs.is_empty() {
+        lines.extend([String::new(), table(&report.programs)]);
+    }
+    let counted: Vec<_> = report.counters.iter().filter(|(_, count)| **count > 0).collect();
+    if !counted.is_empty() {
+        lines.push(String::new());
+        lines.extend(counted.into_iter().map(|(name, count)| format!("{name}: {count}")));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(agent: AgentStatus) -> Report {
+        Report {
+            running: None,
+            synced: false,
+            agent: Some(agent),
+            tables_problem: Some("gone".into()),
+            tables: vec![TableRow { table: maps::SLOTS, used: Some(30), size: 100, memory: 2_000 }],
+            programs: vec![ProgramRow { program: "connect4", device: None, alive: true }],
+            counters: [("port-clash", 2), ("event-lost", 0)].into(),
+        }
+    }
+
+    #[test]
+    fn a_report_tells_problems_tables_programs_and_what_was_counted() {
+        let agent = AgentStatus { source_problems: vec!["a.yaml: line 3".into()], ..AgentStatus::default() };
+        let text = in_words(&report(agent));
+        for part in [
+            "agent: not running",
+            "problem: a.yaml: line 3",
+            "tables: gone",
+            "slots    30   100    2",
+            "connect4  cgroup  attached",
+            "port-clash: 2",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in:\n{text}");
+        }
+        assert!(!text.contains("event-lost"));
+    }
+
+    #[test]
+    fn json_has_each_field_once_at_the_top() {
+        let agent = AgentStatus { ignored_objects: 1, ..AgentStatus::default() };
+        let value: serde_json::Value = serde_json::from_str(&json(&report(agent)).unwrap()).unwrap();
+        assert_eq!((&value["synced"], &value["ignored_objects"]), (&false.into(), &1.into()));
+        assert_eq!(value["tables"][0]["used"], 30);
+    }
+}
