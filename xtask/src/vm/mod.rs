@@ -101,10 +101,12 @@ impl Load {
 fn boot(series: &str, load: &Load, timeout: Duration) -> Result<String> {
     let kernel = Kernel::fetch(series)?;
     let folder = workspace::target().join("vm");
-    let image = folder.join(format!("initramfs-{}.cpio", kernel.release));
+    // Two runs may go on at the same time.
+    let name = format!("{}-{}", kernel.release, std::process::id());
+    let image = folder.join(format!("initramfs-{name}.cpio"));
     let contents = pack(&kernel, load)?;
     fs::write(&image, contents).with_context(|| format!("cannot write {}", image.display()))?;
-    let result = folder.join(format!("result-{}", kernel.release));
+    let result = folder.join(format!("result-{name}"));
     let outcome = qemu::boot(&kernel, &image, &result, timeout);
     for file in [image, result] {
         fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
