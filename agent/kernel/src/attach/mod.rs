@@ -7,14 +7,14 @@ mod clsact;
 mod link;
 mod orphans;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::bpffs::{Pins, list, remove_pin};
 use crate::sys::{Link, LinkTarget};
-use crate::{Error, Hook, Programs, features};
+use crate::{Error, Hook, Programs};
 
 pub use orphans::is_ours;
 
@@ -167,28 +167,6 @@ impl Attacher {
     }
 }
 
-/// The root of the cgroup2 tree that is mounted here: what socket hooks are attached to where nothing else is asked for.
-///
-/// # Errors
-/// [`Error::MissingFeature`] where none is mounted.
-pub fn cgroup_root() -> Result<PathBuf, Error> {
-    let mounts =
-        fs::read_to_string("/proc/self/mounts").map_err(Error::system("read", "/proc/self/mounts"))?;
-    cgroup2_mount(&mounts).ok_or_else(|| Error::MissingFeature {
-        feature: "a mounted cgroup2 tree",
-        since: "Linux 4.5, `mount -t cgroup2`",
-        release: features::release(),
-    })
-}
-
-fn cgroup2_mount(mounts: &str) -> Option<PathBuf> {
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ').skip(1);
-        let (path, kind) = (fields.next()?, fields.next()?);
-        (kind == "cgroup2").then(|| PathBuf::from(path))
-    })
-}
-
 /// The hook and device that a pin's name tells.
 fn parse_link(name: &str) -> Option<(Hook, Option<u32>)> {
     match name.split_once('-') {
@@ -210,15 +188,6 @@ fn open_cgroup(path: &Path) -> Result<(File, u64), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_cgroup2_tree_is_found_beside_those_of_version_1() {
-        let mounts = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\n\
-                      cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
-                      cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
-        assert_eq!(cgroup2_mount(mounts), Some(PathBuf::from("/sys/fs/cgroup/unified")));
-        assert_eq!(cgroup2_mount("tmpfs /run tmpfs rw 0 0\n"), None);
-    }
 
     #[test]
     fn the_name_of_a_pin_tells_hook_and_device() {
