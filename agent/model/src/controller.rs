@@ -164,12 +164,15 @@ impl<T: Tables> Controller<T> {
             if itself {
                 self.claim(&name, report);
             }
-            self.stale.insert(name);
+            if self.synced {
+                self.stale.insert(name);
+            }
         }
         if !self.synced && self.view.is_synced() {
             self.synced = true;
-            self.stale.extend(self.view.services().cloned());
+            self.stale = self.view.services().cloned().collect();
             self.ways = Ways::All;
+            report.routes_changed = true;
         }
     }
 
@@ -191,8 +194,9 @@ impl<T: Tables> Controller<T> {
         }
         report.synced = self.synced;
         if self.synced {
-            self.commit_services(report);
+            // Ways first: what the Services add finds its own way.
             self.commit_ways(report);
+            self.commit_services(report);
         }
     }
 

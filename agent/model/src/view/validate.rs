@@ -1,6 +1,5 @@
 //! From objects as they were read to what the view keeps. What makes no sense is skipped with a warning that names it.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
@@ -185,7 +184,6 @@ fn slice_ports(slice: &objects::EndpointSlice, judge: &mut Judge<'_>) -> Box<[Po
 
 fn slice_endpoints(slice: &objects::EndpointSlice, family: Family, judge: &mut Judge<'_>) -> Box<[Endpoint]> {
     let mut endpoints = Vec::with_capacity(slice.endpoints.len());
-    let mut seen = HashSet::with_capacity(slice.endpoints.len());
     for (i, endpoint) in slice.endpoints.iter().enumerate() {
         let field = || format!("endpoints[{i}].addresses[0]");
         let Some(text) = &endpoint.address else {
@@ -197,10 +195,6 @@ fn slice_endpoints(slice: &objects::EndpointSlice, family: Family, judge: &mut J
             judge.warn(field(), Problem::WrongFamily { addr, family });
             continue;
         }
-        if !seen.insert(addr) {
-            // Kept: which of the two counts is decided where the slices of a Service are merged.
-            judge.warn(field(), Problem::DuplicateEndpoint { addr });
-        }
         let conditions = endpoint.conditions;
         endpoints.push(Endpoint {
             addr,
@@ -209,7 +203,21 @@ fn slice_endpoints(slice: &objects::EndpointSlice, family: Family, judge: &mut J
             terminating: conditions.terminating.unwrap_or(false),
         });
     }
+    warn_of_duplicates(&endpoints, judge);
     endpoints.into()
+}
+
+/// Both copies are kept: which of them counts is decided where the slices of a Service are merged.
+fn warn_of_duplicates(endpoints: &[Endpoint], judge: &mut Judge<'_>) {
+    let mut addresses: Vec<IpAddr> = endpoints.iter().map(|endpoint| endpoint.addr).collect();
+    addresses.sort_unstable();
+    for pair in addresses.windows(2) {
+        if let [one, other] = pair
+            && one == other
+        {
+            judge.warn("endpoints", Problem::DuplicateEndpoint { addr: *one });
+        }
+    }
 }
 
 /// The ways to a node.
