@@ -20,9 +20,7 @@ use crate::cli::{Output, Places};
 struct Report {
     /// The process that serves this node, if one does.
     running: Option<u32>,
-    /// The agent that runs has told its source's objects to the tables, whole.
-    synced: bool,
-    /// What the agent, or the last one there was, said of itself.
+    /// What the agent, or the last one there was, said of itself. It has synced only where it still runs.
     #[serde(flatten)]
     agent: Option<AgentStatus>,
     /// Why the tables cannot be read.
@@ -77,20 +75,19 @@ pub(super) fn show(places: &Places, output: Output) -> Result<()> {
 
 fn report(places: &Places) -> Result<Report> {
     let running = Lock::holder(&places.run_dir);
-    let agent = AgentStatus::read(&places.run_dir)?;
+    let mut agent = AgentStatus::read(&places.run_dir)?;
+    if let Some(agent) = &mut agent {
+        // What an agent said that has ended is no news of the one that runs and has said nothing yet.
+        agent.synced &= running == Some(agent.pid);
+    }
     let mut report = Report {
         running,
-        // What an agent said that has ended, or before this one's first word, is no news of this one.
-        synced: agent.as_ref().is_some_and(|agent| running == Some(agent.pid) && agent.synced),
         agent,
         tables_problem: None,
         tables: Vec::new(),
         programs: Vec::new(),
         counters: BTreeMap::new(),
     };
-    if let Some(agent) = &mut report.agent {
-        agent.synced = report.synced;
-    }
     let result = match report.agent.as_ref().map(|agent| agent.schema) {
         Some(schema) if schema != places.schema => {
             Err(anyhow!("the tables are of schema {schema}, this command reads schema {}", places.schema))
@@ -166,7 +163,7 @@ fn usage(tables: &Tables) -> Result<BTreeMap<&'static str, u64>> {
 }
 
 fn in_words(report: &Report) -> String {
-    let mut lines = vec![match (report.running, report.synced) {
+    let mut lines = vec![match (report.running, report.agent.as_ref().is_some_and(|agent| agent.synced)) {
         (Some(pid), true) => format!("agent: running, pid {pid}, synced"),
         (Some(pid), false) => format!("agent: running, pid {pid}, not synced yet"),
         (None, _) => "agent: not running".to_owned(),
@@ -205,7 +202,6 @@ mod tests {
     fn report(agent: AgentStatus) -> Report {
         Report {
             running: None,
-            synced: false,
             agent: Some(agent),
             tables_problem: Some("gone".into()),
             tables: vec![TableRow { table: maps::SLOTS, used: Some(30), size: 100, memory: 2_000 }],
@@ -234,7 +230,9 @@ mod tests {
     #[test]
     fn json_has_each_field_once_at_the_top() {
         let agent = AgentStatus { ignored_objects: 1, ..AgentStatus::default() };
-        let value: serde_json::Value = serde_json::from_str(&json(&report(agent)).unwrap()).unwrap();
+        let text = json(&report(agent)).unwrap();
+        assert_eq!(text.matches("\"synced\"").count(), 1, "{text}");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((&value["synced"], &value["ignored_objects"]), (&false.into(), &1.into()));
         assert_eq!(value["tables"][0]["used"], 30);
     }
