@@ -27,7 +27,7 @@ pub(crate) enum Profile {
 /// Builds the agent and prints the binary's path.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let profile = if args.release { Profile::Release } else { Profile::Debug };
-    let object = bpf::build()?;
+    let object = bpf::build(workspace::PROGRAMS)?;
     shell::run(cargo(profile, &object).args(["--package", workspace::AGENT]))?;
     println!("{}", binary(profile)?.display());
     Ok(())

@@ -56,8 +56,8 @@ fn main() -> ExitCode {
         Chore::Build(args) => build::run(&args),
         Chore::Lint(args) => lint::run(&args),
         Chore::Test(args) => test::run(&args),
-        Chore::Demo(args) => show::run("demo", &args),
-        Chore::Bench(args) => show::run("bench", &args),
+        Chore::Demo(args) => show::demo(&args),
+        Chore::Bench(args) => show::bench(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Vm(args) => vm::run(&args),
     };

@@ -1,11 +1,12 @@
 //! `cargo xtask demo` and `cargo xtask bench`: programs of the tests' crate, started with an optimised agent.
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::build::{self, Profile};
-use crate::{bpf, setup, shell, test};
+use crate::{bpf, setup, shell, test, workspace};
 
 /// What the program gets.
 #[derive(clap::Args)]
@@ -15,19 +16,33 @@ pub(crate) struct Args {
     rest: Vec<String>,
 }
 
+/// Tells the benchmark where the object of its yardsticks is.
+const YARDSTICKS_OBJECT: &str = "PENSTOCK_YARDSTICKS_OBJECT";
+
+/// The demo.
+pub(crate) fn demo(args: &Args) -> Result<()> {
+    run("demo", args, &[])
+}
+
+/// The benchmark, beside the minimal programs that it compares with.
+pub(crate) fn bench(args: &Args) -> Result<()> {
+    let yardsticks = bpf::build(workspace::YARDSTICKS)?;
+    run("bench", args, &[(YARDSTICKS_OBJECT, yardsticks)])
+}
+
 /// Builds all binaries optimised and runs the one of this name.
-pub(crate) fn run(name: &str, args: &Args) -> Result<()> {
+fn run(name: &str, args: &Args, environment: &[(&str, PathBuf)]) -> Result<()> {
     if !shell::is_root() {
-        anyhow::bail!("this chore makes network namespaces and loads eBPF programs: run it as root");
+        bail!("this chore makes network namespaces and loads eBPF programs: run it as root");
     }
     setup::require(setup::LAB)?;
-    let object = bpf::build()?;
+    let object = bpf::build(workspace::PROGRAMS)?;
     build::binaries(Profile::Release, &object)?;
     let mut program = Command::new(build::artifact(Profile::Release, name)?);
-    shell::run(
-        program
-            .args(&args.rest)
-            .env(build::OBJECT, object)
-            .env(test::BINARY, build::binary(Profile::Release)?),
-    )
+    program
+        .args(&args.rest)
+        .env(build::OBJECT, object)
+        .env(test::BINARY, build::binary(Profile::Release)?)
+        .envs(environment.iter().map(|(name, value)| (name, value)));
+    shell::run(&mut program)
 }

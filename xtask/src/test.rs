@@ -47,7 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if tiers.iter().any(|tier| *tier != Tier::Unit) {
         setup::require(setup::LAB)?;
     }
-    let object = bpf::build()?;
+    let object = bpf::build(workspace::PROGRAMS)?;
     build::binaries(Profile::Debug, &object)?;
     let binary = build::binary(Profile::Debug)?;
 

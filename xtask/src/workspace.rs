@@ -9,8 +9,10 @@ pub(crate) const PROGRAMS: &str = "penstock-programs";
 pub(crate) const AGENT: &str = "penstock";
 /// The crate of lab, integration tests, demo and benchmarks.
 pub(crate) const TESTS: &str = "penstock-tests";
+/// The crate of the minimal eBPF programs that the benchmark compares with.
+pub(crate) const YARDSTICKS: &str = "penstock-yardsticks";
 /// What cargo is asked for to take all crates that are compiled for the host.
-pub(crate) const HOST: &[&str] = &["--workspace", "--exclude", PROGRAMS];
+pub(crate) const HOST: &[&str] = &["--workspace", "--exclude", PROGRAMS, "--exclude", YARDSTICKS];
 
 /// The repository's root.
 pub(crate) fn root() -> &'static Path {

@@ -1,4 +1,4 @@
-//! `cargo xtask bpf`: the eBPF object, built for `bpfel-unknown-none` and inspected.
+//! `cargo xtask bpf`: eBPF objects, built for `bpfel-unknown-none` and inspected.
 
 mod endless;
 mod inspect;
@@ -20,19 +20,19 @@ const RUSTFLAGS: &[&str] = &["-Cdebuginfo=2", "-Ctarget-cpu=v3", "-Clinker=bpf-l
 
 /// Builds the object, prints what is in it, and its path.
 pub(crate) fn run() -> Result<()> {
-    let object = build()?;
+    let object = build(workspace::PROGRAMS)?;
     println!("{}", object.display());
     Ok(())
 }
 
-/// Builds the object, prints what is in it to stderr, and returns its path.
+/// Builds the object of a crate of programs, prints what is in it to stderr, and returns its path.
 ///
 /// # Errors
 /// Where the kernel would refuse a program that the compiler did not: a stack too deep, a panic that can be reached.
-pub(crate) fn build() -> Result<PathBuf> {
+pub(crate) fn build(package: &str) -> Result<PathBuf> {
     setup::bpf_toolchain()?;
-    shell::run(&mut cargo("build"))?;
-    let object = workspace::target().join("bpf").join(TARGET).join("bpf").join(workspace::PROGRAMS);
+    shell::run(cargo("build", package).args(["--bin", package]))?;
+    let object = workspace::target().join("bpf").join(TARGET).join("bpf").join(package);
     let object =
         object.canonicalize().with_context(|| format!("the build left no object at {}", object.display()))?;
     check(&object)?;
@@ -60,14 +60,14 @@ fn check(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Cargo's subcommand for the programs' crate and target.
+/// Cargo's subcommand for a crate of programs and their target.
 ///
 /// A target folder of its own, so that a change of these flags rebuilds nothing for the host. The stable compiler takes
 /// `-Z build-std` only under `RUSTC_BOOTSTRAP`: the bpf target ships no built `core`.
-pub(crate) fn cargo(subcommand: &str) -> std::process::Command {
+pub(crate) fn cargo(subcommand: &str, package: &str) -> std::process::Command {
     let mut command = workspace::cargo();
     command
-        .args([subcommand, "--package", workspace::PROGRAMS, "--profile", "bpf"])
+        .args([subcommand, "--package", package, "--profile", "bpf"])
         .args(["--target", TARGET, "-Zbuild-std=core"])
         .arg("--target-dir")
         .arg(workspace::target().join("bpf"))

@@ -17,9 +17,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("penstock-model", &["penstock-abi"]),
     ("penstock-kernel", &["penstock-abi"]),
     ("penstock", &["penstock-model", "penstock-kernel", "penstock-abi"]),
+    ("penstock-yardsticks", &["penstock-abi"]),
     (
         "penstock-tests",
-        &["penstock", "penstock-model", "penstock-kernel", "penstock-datapath", "penstock-abi"],
+        &[
+            "penstock",
+            "penstock-model",
+            "penstock-kernel",
+            "penstock-datapath",
+            "penstock-abi",
+            "penstock-yardsticks",
+        ],
     ),
 ];
 

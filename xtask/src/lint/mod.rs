@@ -61,7 +61,10 @@ impl Check {
             }
             Self::Bpf => {
                 setup::bpf_toolchain()?;
-                shell::run(bpf::cargo("clippy").args(["--", "--deny", "warnings"]))
+                for package in [workspace::PROGRAMS, workspace::YARDSTICKS] {
+                    shell::run(bpf::cargo("clippy", package).args(["--", "--deny", "warnings"]))?;
+                }
+                Ok(())
             }
             Self::Docs => {
                 cargo.args(["doc", "--no-deps"]).args(workspace::HOST).env("RUSTDOCFLAGS", "--deny warnings");

@@ -78,7 +78,7 @@ impl Load {
 
     /// The packet tests, and the agent attached, killed and restarted with traffic running.
     fn tests() -> Result<Self> {
-        let object = bpf::build()?;
+        let object = bpf::build(workspace::PROGRAMS)?;
         build::binaries(Profile::Debug, &object)?;
         let agent = build::binary(Profile::Debug)?;
         let packet = test::binary(test::Tier::Packet, &object)?;
