@@ -2,7 +2,13 @@
 //!
 //! Nothing here fails because it is slow: a figure is printed with the goal that it has, and the run succeeds.
 
+// The agent is a binary, and this is the part of it that turns the model's operations into writes: the very file, so that
+// what is measured is what runs.
+#[path = "../../../../agent/src/tables.rs"]
+#[expect(dead_code, reason = "the agent uses more of it")]
+mod agent_tables;
 mod connect;
+mod control;
 mod effort;
 mod packets;
 mod report;
@@ -39,6 +45,8 @@ enum Part {
     Packets,
     /// Nanoseconds of connect(2)
     Connect,
+    /// Changes of the cluster, full loads, kernel memory
+    Control,
 }
 
 /// The numbers of Services that figures are taken with.
@@ -60,6 +68,10 @@ fn main() -> Result<()> {
         let services = SERVICES[1];
         let figures = connect::run(services, &effort)?;
         report.group(&format!("connect(2) to a Service, {services} Services"), figures);
+    }
+    if wanted(Part::Control) {
+        let figures = control::run(SERVICES, &effort)?;
+        report.group("Control plane: from a decoded event to committed tables", figures);
     }
     let path = Path::new("bench-results").join(format!("{}.json", arguments.name));
     report.write(&path)?;
