@@ -65,6 +65,15 @@ pub(crate) fn full_name(service: &QualifiedName, port: &str) -> Box<str> {
     if port.is_empty() { service.as_str().into() } else { format!("{service}:{port}").into() }
 }
 
+/// Whether this is [`full_name`] of the two.
+pub(crate) fn is_full_name(name: &str, service: &QualifiedName, port: &str) -> bool {
+    match name.strip_prefix(service.as_str()) {
+        Some("") => port.is_empty(),
+        Some(rest) => !port.is_empty() && rest.strip_prefix(':') == Some(port),
+        None => false,
+    }
+}
+
 fn endpoints(view: &ServiceView, port: &Port, family: Family) -> Vec<(IpAddr, u16)> {
     let matched = view.slices.iter().filter(|slice| slice.family == family).flat_map(|slice| {
         let own = |known: &&Port| (&known.name, known.protocol) == (&port.name, port.protocol);
@@ -114,6 +123,18 @@ mod tests {
             IpAddr::V6(_) => 0,
         };
         endpoints.iter().map(|(addr, _)| last(*addr)).collect()
+    }
+
+    #[test]
+    fn a_full_name_is_known_again() {
+        let service = QualifiedName::new("default", "web");
+        for port in ["", "http"] {
+            assert!(is_full_name(&full_name(&service, port), &service, port));
+        }
+        for name in ["default/web:", "default/web:https", "default/web", "default/webhttp", "default/we:http"]
+        {
+            assert!(!is_full_name(name, &service, "http"), "{name}");
+        }
     }
 
     #[test]

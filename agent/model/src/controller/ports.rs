@@ -35,14 +35,13 @@ impl<T: Tables> Controller<T> {
         let view = self.view.service(name);
         let claims = &self.claims;
         let desired = view.map(|view| desired::ports(view, |frontend| claims.owns(name, frontend)));
-        let mut before = self.owned.remove(name).unwrap_or_default();
+        let mut before = self.owned.get_mut(name).map(std::mem::take).unwrap_or_default();
         let mut owned = Vec::with_capacity(before.len());
         let mut result = Ok(());
         for port in desired.into_iter().flatten() {
-            let full_name = desired::full_name(name, &port.name);
             let index = match before.iter().position(|known| known.is(&port)) {
                 Some(known) => Ok(before.swap_remove(known).index),
-                None => self.find_index(&full_name, &port),
+                None => self.find_index(name, &port),
             };
             let committed = index.and_then(|index| {
                 let routing = &self.routing;
@@ -50,7 +49,7 @@ impl<T: Tables> Controller<T> {
                     |applied: &mut _, ops: &mut _| plan::endpoints(applied, routing, index, &port, ops);
                 let committed = self.executor.run_planned(plan);
                 if committed.is_ok() {
-                    self.plan_reachable(name, full_name, index, &port, frontends, names);
+                    self.plan_reachable(name, index, &port, frontends, names);
                 }
                 let DesiredPort { name, protocol, family, .. } = port;
                 owned.push(OwnedPort { name, protocol, family, index });
@@ -62,8 +61,11 @@ impl<T: Tables> Controller<T> {
             self.executor.applied.disown_service(gone.index);
             self.condemned.insert(gone.index);
         }
-        if !owned.is_empty() {
-            self.owned.insert(name.clone(), owned);
+        match self.owned.get_mut(name) {
+            Some(known) if !owned.is_empty() => *known = owned,
+            Some(_) => drop(self.owned.remove(name)),
+            None if !owned.is_empty() => drop(self.owned.insert(name.clone(), owned)),
+            None => {}
         }
         result
     }
@@ -71,12 +73,12 @@ impl<T: Tables> Controller<T> {
     /// The service index that one of the port's frontends leads to already, where it is this port's and nobody has it (a
     /// former agent left it), else a free one. Another port's index will not do, though the frontend is now this one's:
     /// a reader may hold it who asked for the other.
-    fn find_index(&mut self, full_name: &str, port: &DesiredPort) -> Result<u32, TableError> {
+    fn find_index(&mut self, service: &QualifiedName, port: &DesiredPort) -> Result<u32, TableError> {
         let applied = &mut self.executor.applied;
         for frontend in &port.frontends {
             let Some(index) = applied.frontends.get(frontend).copied() else { continue };
             let is_this = applied.service(index).is_some_and(|known| match &known.name {
-                Some(name) => **name == *full_name,
+                Some(name) => desired::is_full_name(name, service, &port.name),
                 None => known.frontends.iter().all(|frontend| port.frontends.contains(frontend)),
             });
             if is_this && applied.adopt_service(index, port.family) {
@@ -90,7 +92,6 @@ impl<T: Tables> Controller<T> {
     fn plan_reachable(
         &self,
         service: &QualifiedName,
-        name: Box<str>,
         index: u32,
         port: &DesiredPort,
         frontends: &mut Vec<(Op, QualifiedName)>,
@@ -100,7 +101,9 @@ impl<T: Tables> Controller<T> {
         let mut ops = Vec::new();
         plan::frontends(applied, index, port, &mut ops);
         frontends.extend(ops.into_iter().map(|op| (op, service.clone())));
-        if applied.service(index).is_none_or(|known| known.name.as_ref() != Some(&name)) {
+        let known = applied.service(index).and_then(|known| known.name.as_deref());
+        if !known.is_some_and(|known| desired::is_full_name(known, service, &port.name)) {
+            let name = desired::full_name(service, &port.name);
             names.push((Op::NameService { service: index, name }, service.clone()));
         }
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use penstock_model::Controller;
 use penstock_model::objects::{Event, Kind, ObjectKey};
-use penstock_model::tables::{Plan, Tables as _};
+use penstock_model::tables::Plan;
 use serde::Deserialize as _;
 use serde_yaml_ng::Value;
 
