@@ -22,8 +22,8 @@ use crate::tables::KernelTables;
 
 /// Events that are taken in at once at most, however many wait.
 const COALESCE: usize = 16_384;
-/// How often the status is written at most; that the agent is ready is written at once.
-const STATUS: Duration = Duration::from_millis(500);
+/// How long the status is left alone after it was written: a burst of changes writes it twice.
+const STATUS: Duration = Duration::from_millis(50);
 /// How often what programs of a debug build have logged is passed on.
 const FLUSH: Duration = Duration::from_millis(250);
 /// Warnings that are remembered so that none is logged twice; beyond, some are.
@@ -48,7 +48,9 @@ pub(super) struct Control<'a> {
     serving: bool,
     /// The source has told everything, and the tables follow.
     converged: bool,
+    /// When the status is to be written, where something in it has changed.
     status_at: Option<Instant>,
+    status_written: Option<Instant>,
 }
 
 /// What ended a wait.
@@ -85,6 +87,7 @@ impl<'a> Control<'a> {
             serving,
             converged: false,
             status_at: None,
+            status_written: None,
         })
     }
 
@@ -131,7 +134,7 @@ impl<'a> Control<'a> {
             let reclaim = self.controller.reclaim();
             self.housekeeping.run(reclaim);
         }
-        if self.status_at.is_some_and(|at| at <= now) {
+        if self.status_at.is_some_and(|at| at <= Instant::now()) {
             self.write_status();
         }
         self.started.programs.flush_log();
@@ -318,11 +321,12 @@ impl<'a> Control<'a> {
     }
 
     fn status_is_old(&mut self) {
-        self.status_at.get_or_insert_with(|| Instant::now() + STATUS);
+        let earliest = self.status_written.map_or_else(Instant::now, |written| written + STATUS);
+        self.status_at.get_or_insert(earliest);
     }
 
     fn write_status(&mut self) {
-        self.status_at = None;
+        (self.status_at, self.status_written) = (None, Some(Instant::now()));
         self.started.status.failures = self.retry.all().cloned().collect();
         if let Err(error) = self.started.status.write(&self.started.run_dir) {
             tracing::warn!("{error:#}");

@@ -174,24 +174,15 @@ struct Source {
 impl Source {
     fn run(&mut self, watch: Watch) -> Result<(), Closed> {
         let mut watch = Some(watch);
+        let mut health = Health::default();
         while self.scan() == Scan::Unsettled {
             thread::sleep(SETTLED);
         }
+        self.tell_health(&mut health, None)?;
         self.tell()?;
         self.send(Update::Events(Kind::ALL.map(Event::Synced).to_vec()))?;
-        let mut health = Health::default();
-        let mut lost = None;
         let mut rescan = RESCAN;
         loop {
-            let mut now = self.folder.health();
-            now.problems.extend(lost.take());
-            if now != health {
-                for problem in now.problems.iter().filter(|problem| !health.problems.contains(problem)) {
-                    tracing::warn!("manifests: {problem}");
-                }
-                health = now.clone();
-                self.send(Update::Health(now))?;
-            }
             let todo = match &watch {
                 Some(watch) => wait(watch, &self.directory, rescan),
                 None => {
@@ -205,30 +196,45 @@ impl Source {
             if todo.lost {
                 watch = None;
             }
+            let mut lost = None;
             if watch.is_none() {
                 match Watch::start(&self.directory) {
                     Ok(started) => watch = Some(started),
-                    Err(error) => {
-                        lost = Some(format!("{error:#}; serving what was read before"));
-                        continue;
-                    }
+                    Err(error) => lost = Some(format!("{error:#}; serving what was read before")),
                 }
             }
-            for path in &todo.paths {
-                self.read(path);
+            if lost.is_none() {
+                for path in &todo.paths {
+                    self.read(path);
+                }
+                if todo.scan || todo.lost {
+                    rescan = match self.scan() {
+                        Scan::Complete => RESCAN,
+                        Scan::Unsettled => SETTLED,
+                        Scan::Missing => {
+                            watch = None;
+                            RESCAN
+                        }
+                    };
+                }
             }
-            if todo.scan || todo.lost {
-                rescan = match self.scan() {
-                    Scan::Complete => RESCAN,
-                    Scan::Unsettled => SETTLED,
-                    Scan::Missing => {
-                        watch = None;
-                        RESCAN
-                    }
-                };
-            }
+            self.tell_health(&mut health, lost)?;
             self.tell()?;
         }
+    }
+
+    /// Tells how the source is where that has changed: before the objects, so that whoever sees those can ask about it.
+    fn tell_health(&mut self, told: &mut Health, lost: Option<String>) -> Result<(), Closed> {
+        let mut health = self.folder.health();
+        health.problems.extend(lost);
+        if health == *told {
+            return Ok(());
+        }
+        for problem in health.problems.iter().filter(|problem| !told.problems.contains(problem)) {
+            tracing::warn!("manifests: {problem}");
+        }
+        told.clone_from(&health);
+        self.send(Update::Health(health))
     }
 
     /// Reads each file that is new or has changed, and forgets those that are gone.
