@@ -80,15 +80,19 @@ fn endpoints(view: &ServiceView, port: &Port, family: Family) -> Vec<(IpAddr, u1
         let numbers = slice.ports.iter().filter(own).map(|known| known.port);
         numbers.flat_map(|number| slice.endpoints.iter().map(move |endpoint| (*endpoint, number)))
     });
-    let mut all: Vec<(Endpoint, u16)> = matched.collect();
+    // As large as it can become: filters tell no size, and growing step by step is what a full load would be made of.
+    let mut all = Vec::with_capacity(view.slices.iter().map(|slice| slice.endpoints.len()).sum());
+    all.extend(matched);
     // The copy to keep comes first; its other conditions make the order total, whatever the order of the slices.
-    all.sort_unstable_by_key(|(endpoint, number)| {
+    all.sort_unstable_by_key(|(endpoint, number): &(Endpoint, u16)| {
         (endpoint.addr, *number, endpoint.terminating, !endpoint.ready, !endpoint.serving)
     });
     all.dedup_by_key(|(endpoint, number)| (endpoint.addr, *number));
     let usable = |usable: fn(&Endpoint) -> bool| {
         let chosen = all.iter().filter(move |(endpoint, _)| usable(endpoint));
-        chosen.map(|(endpoint, number)| (endpoint.addr, *number)).collect::<Vec<_>>()
+        let mut places = Vec::with_capacity(all.len());
+        places.extend(chosen.map(|(endpoint, number)| (endpoint.addr, *number)));
+        places
     };
     let ready = usable(|endpoint| endpoint.ready);
     if ready.is_empty() { usable(|endpoint| endpoint.serving && endpoint.terminating) } else { ready }

@@ -61,6 +61,7 @@ pub(crate) fn endpoints(
     let places = service.dead.iter().map(|backend| (applied.place(family, *backend), *backend));
     let mut dead: BTreeMap<(IpAddr, u16), u32> = places.collect();
     let mut slots = Vec::with_capacity(port.endpoints.len());
+    ops.reserve(port.endpoints.len().saturating_sub(members.len()) + 4);
     let mut gone = Vec::new();
     let mut known = members.iter().copied().peekable();
     for endpoint in &port.endpoints {
