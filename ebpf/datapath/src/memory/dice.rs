@@ -16,7 +16,9 @@ impl Dice {
     }
 
     pub(super) fn tell(&self, words: &[u32]) {
-        self.told.borrow_mut().extend(words);
+        let mut told = self.told.borrow_mut();
+        told.clear();
+        told.extend(words);
     }
 
     /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).

@@ -107,7 +107,7 @@ impl Node {
         F::tables(self)
     }
 
-    /// The next random words are these.
+    /// The next random words are these, in place of any told before.
     pub fn next_random(&self, words: &[u32]) {
         self.dice.tell(words);
     }
