@@ -76,6 +76,10 @@ impl TcpFlags {
     }
 }
 
+/// Bytes of a TCP header without options (RFC 9293, 3.1).
+pub(crate) const TCP_LEN: usize = 20;
+/// Bytes of a UDP header (RFC 768).
+pub(crate) const UDP_LEN: usize = 8;
 /// Offset of the flags in a TCP header.
 pub(crate) const TCP_FLAGS: usize = 13;
 /// Offset of the checksum in a TCP header.

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use penstock_abi::{FlowKey, Port, Protocol};
 
 use crate::family::{Family, Fragment, Network};
-use crate::headers::{TCP_FLAGS, TcpFlags, split_ports};
+use crate::headers::{TCP_FLAGS, TCP_LEN, TcpFlags, UDP_LEN, split_ports};
 use crate::packet::Packet;
 
 /// What a packet says of itself.
@@ -30,9 +30,10 @@ pub fn parse<F: Family>(packet: &mut impl Packet) -> Option<Parsed<F>> {
     let mut ports = (Port::default(), Port::default());
     let mut flags = TcpFlags::default();
     if has_ports {
+        // Behind options or extension headers the transport header may lie in a page still.
+        packet.pull(network.l4 + if is_tcp { TCP_LEN } else { UDP_LEN })?;
         ports = split_ports(packet.load(network.l4)?);
         if is_tcp {
-            packet.pull(network.l4 + 20)?;
             flags = TcpFlags(packet.load(network.l4 + TCP_FLAGS)?);
         }
     }

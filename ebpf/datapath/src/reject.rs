@@ -5,12 +5,11 @@ use penstock_abi::{Plain, Protocol};
 use crate::checksum::Checksum;
 use crate::ethernet::turn_around;
 use crate::family::{Family, Pair};
-use crate::headers::{ETHERNET_LEN, TcpFlags, join_ports};
+use crate::headers::{ETHERNET_LEN, TCP_LEN, TcpFlags, join_ports};
 use crate::packet::Packet;
 use crate::parse::Parsed;
 use crate::steer::{Hook, Verdict};
 
-const TCP_LEN: usize = 20;
 const ICMP_LEN: usize = 8;
 
 /// Turns a packet into its refusal: a TCP segment into a reset, a UDP datagram into an ICMP "port unreachable". `None`: the
