@@ -11,7 +11,9 @@
 //! client port through another frontend. The way back is inserted only where there is none: a port that is taken gives
 //! way to another one.
 
-use penstock_abi::{Counter, Flow, FlowKey, FlowKind, NextHop, Port, Protocol, Reason, TcpState, timeout};
+use penstock_abi::{
+    Addr, Counter, Flow, FlowKey, FlowKind, NextHop, Port, Protocol, Reason, TcpState, timeout,
+};
 
 use crate::balance::choose;
 use crate::family::Family;
@@ -71,8 +73,7 @@ pub(crate) fn follow<F: Family, T: Tables<F>>(
         match forward_hop(tables, packet, &flow, now) {
             Some(hop) => hop,
             None => {
-                tables.remove_flow(&flow.peer_key(key.protocol));
-                tables.remove_flow(key);
+                forget(tables, key, cell);
                 return None;
             }
         }
@@ -165,12 +166,32 @@ fn tend_peer<F: Family, T: Tables<F>>(
     if peer.tag != peer_key.tag() {
         return Peer::Missing;
     }
-    if peer.src != key.dst || peer.dst != key.src || peer.sport != key.dport || peer.dport != key.sport {
+    if !leads_to(&peer, key) {
         return Peer::Taken;
     }
     peer_cell.set_last_seen(now);
     peer_cell.set_state(state);
     Peer::Present
+}
+
+/// Whether a flow is the other half of the one at `key`: what it makes of a packet is an answer there.
+#[inline(always)]
+fn leads_to<A: Addr>(flow: &Flow<A>, key: &FlowKey<A>) -> bool {
+    flow.src == key.dst && flow.dst == key.src && flow.sport == key.dport && flow.dport == key.sport
+}
+
+/// Forgets a flow: both halves, but not what another connection has in the place of the second by now.
+///
+/// A function of its own, as [`open`] is.
+#[inline(never)]
+fn forget<F: Family, T: Tables<F>>(tables: &T, key: &FlowKey<F::Addr>, cell: T::FlowCell) {
+    let peer_key = cell.read().peer_key(key.protocol);
+    if let Some(peer) = tables.flow(&peer_key)
+        && leads_to(&peer.read(), key)
+    {
+        tables.remove_flow(&peer_key);
+    }
+    tables.remove_flow(key);
 }
 
 /// Puts the other half of a flow back.
