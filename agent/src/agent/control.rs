@@ -17,13 +17,12 @@ use super::housekeeping::Housekeeping;
 use super::retry::Retry;
 use super::routes;
 use super::start::Started;
+use super::status::AgentStatus;
 use crate::source::Update;
 use crate::tables::KernelTables;
 
 /// Events that are taken in at once at most, however many wait.
 const COALESCE: usize = 16_384;
-/// How long the status is left alone after it was written: a burst of changes writes it twice.
-const STATUS: Duration = Duration::from_millis(50);
 /// How often what programs of a debug build have logged is passed on.
 const FLUSH: Duration = Duration::from_millis(250);
 /// Warnings that are remembered so that none is logged twice; beyond, some are.
@@ -48,9 +47,8 @@ pub(super) struct Control<'a> {
     serving: bool,
     /// The source has told everything, and the tables follow.
     converged: bool,
-    /// When the status is to be written, where something in it has changed.
-    status_at: Option<Instant>,
-    status_written: Option<Instant>,
+    /// The status as it was written last.
+    written: AgentStatus,
 }
 
 /// What ended a wait.
@@ -68,6 +66,7 @@ impl<'a> Control<'a> {
     /// The tables cannot be read, or the programs not be replaced.
     pub(super) fn new(started: &'a mut Started, updates: mpsc::Receiver<Update>) -> Result<Self> {
         let own = OwnNode::new(&started.status.node);
+        let written = started.status.clone();
         let serving = started.restored;
         if serving {
             attach_everywhere(started)?;
@@ -86,8 +85,7 @@ impl<'a> Control<'a> {
             warned: HashSet::new(),
             serving,
             converged: false,
-            status_at: None,
-            status_written: None,
+            written,
         })
     }
 
@@ -120,7 +118,7 @@ impl<'a> Control<'a> {
 
     fn deadline(&self) -> Instant {
         let idle = if cfg!(debug_assertions) { FLUSH } else { Duration::from_secs(60) };
-        let times = [self.retry.at(), self.housekeeping.due_at(), self.status_at];
+        let times = [self.retry.at(), self.housekeeping.due_at()];
         times.into_iter().flatten().fold(Instant::now() + idle, Instant::min)
     }
 
@@ -134,9 +132,7 @@ impl<'a> Control<'a> {
             let reclaim = self.controller.reclaim();
             self.housekeeping.run(reclaim);
         }
-        if self.status_at.is_some_and(|at| at <= Instant::now()) {
-            self.write_status();
-        }
+        self.write_status();
         self.started.programs.flush_log();
     }
 
@@ -150,7 +146,6 @@ impl<'a> Control<'a> {
                 Update::Health(health) => {
                     self.started.status.source_problems = health.problems;
                     self.started.status.ignored_objects = health.ignored;
-                    self.status_is_old();
                 }
             }
             next = if events.len() < COALESCE { self.updates.try_recv().ok() } else { None };
@@ -199,7 +194,6 @@ impl<'a> Control<'a> {
         if first {
             self.become_ready();
         }
-        self.status_is_old();
     }
 
     /// The tables follow the cluster for the first time: now the programs may serve, and what is stale may go.
@@ -320,16 +314,14 @@ impl<'a> Control<'a> {
         }
     }
 
-    fn status_is_old(&mut self) {
-        let earliest = self.status_written.map_or_else(Instant::now, |written| written + STATUS);
-        self.status_at.get_or_insert(earliest);
-    }
-
+    /// Writes the status where something in it has changed, which an ordinary change of the cluster does not do.
     fn write_status(&mut self) {
-        (self.status_at, self.status_written) = (None, Some(Instant::now()));
         self.started.status.failures = self.retry.all().cloned().collect();
-        if let Err(error) = self.started.status.write(&self.started.run_dir) {
-            tracing::warn!("{error:#}");
+        if self.started.status != self.written {
+            if let Err(error) = self.started.status.write(&self.started.run_dir) {
+                tracing::warn!("{error:#}");
+            }
+            self.written.clone_from(&self.started.status);
         }
     }
 }
