@@ -14,12 +14,20 @@ const TARGET_PORT: u16 = 8080;
 /// Longer than anything takes that works, on an emulated machine too.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const STYLES: [(Style, Protocol); 4] = [
-    (Style::TcpEach, Protocol::Tcp),
+const STANDING: [(Style, Protocol); 3] = [
     (Style::TcpStanding, Protocol::Tcp),
     (Style::UdpConnected, Protocol::Udp),
     (Style::UdpUnconnected, Protocol::Udp),
 ];
+
+/// Which connections must not notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connections {
+    /// Those that are open.
+    Open,
+    /// Those that are open, and those that begin at any time.
+    OpenAndNew,
+}
 
 /// Loads of every kind, in both families, to a backend on the client's node and to one on another.
 #[derive(Debug)]
@@ -34,7 +42,7 @@ pub struct Traffic {
 
 impl Traffic {
     /// Starts agents with these options, then the loads.
-    pub fn start(options: &AgentOptions) -> Result<Self> {
+    pub fn start(options: &AgentOptions, connections: Connections) -> Result<Self> {
         let lab = Lab::new(2)?;
         let (client, near, far) =
             (lab.node(1).pod("client")?, lab.node(1).pod("near")?, lab.node(2).pod("far")?);
@@ -44,8 +52,12 @@ impl Traffic {
         services.iter().try_for_each(|service| lab.apply(service).map(drop))?;
         lab.start_agents(options)?;
         let mut traffic = Self { loads: Vec::new(), _servers: servers, client, far, lab };
+        let mut styles = STANDING.to_vec();
+        if connections == Connections::OpenAndNew {
+            styles.push((Style::TcpEach, Protocol::Tcp));
+        }
         for service in &services {
-            for (style, protocol) in STYLES {
+            for &(style, protocol) in &styles {
                 for family in Family::BOTH {
                     let ask = Ask {
                         timeout_ms: 10_000,

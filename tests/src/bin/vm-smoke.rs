@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use penstock_tests::lab::AgentOptions;
-use penstock_tests::traffic::Traffic;
+use penstock_tests::traffic::{Connections, Traffic};
 
 fn main() -> Result<()> {
     for without_socket_hooks in [false, true] {
@@ -17,7 +17,7 @@ fn main() -> Result<()> {
 }
 
 fn live(options: &AgentOptions) -> Result<()> {
-    let traffic = Traffic::start(options)?;
+    let traffic = Traffic::start(options, Connections::OpenAndNew)?;
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
         traffic.end_agents(signal)?;
         traffic.goes_on().with_context(|| format!("without agents, after {signal}"))?;

@@ -97,12 +97,14 @@ impl Node {
     }
 
     fn is_synced(&self) -> bool {
-        // Before the agent has made its tables, the command fails: that is "not yet" too.
-        self.penstock(&["status", "-o", "json"])
+        // Before the agent has made its tables, the command fails: that is "not yet" too. What an agent before this one
+        // has said is not this one's word.
+        std::fs::read_to_string(format!("/proc/{}/root/run/penstock/status.json", self.keeper_pid()))
             .ok()
             .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
-            .and_then(|status| status.get("synced")?.as_bool())
-            .unwrap_or(false)
+            .is_some_and(|status| {
+                status["synced"] == true && status["pid"].as_u64() == self.agent_pid().map(u64::from)
+            })
     }
 
     fn log_tail(&self) -> String {

@@ -25,6 +25,7 @@ mod pod;
 mod process;
 mod run;
 mod sys;
+mod tables;
 
 pub use agent::{AgentOptions, Attach, penstock_binary};
 pub use cluster::{Lab, wait_until};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use penstock_tests::lab::{
-    AgentOptions, Family, Lab, Pod, Process, Protocol, Runs, Service, ServicePort, wait_until,
+    AgentOptions, Lab, Pod, Process, Protocol, Runs, Service, ServicePort, wait_until,
 };
 use penstock_tests::probe::{Answer, Ask, Serve, Style};
 
@@ -80,25 +80,12 @@ impl Fixture {
         self.lab.apply(service)?;
         for node in self.lab.nodes() {
             wait_until(&format!("{} serves {}", node.name(), service.name), Duration::from_secs(10), || {
-                let rows = node.penstock(&["service", "list", "-o", "json"])?;
-                programmed(&rows, service)
+                node.serves(service)
             })
             .with_context(|| format!("the log of the agent is {}", node.agent_log().display()))?;
         }
         Ok(())
     }
-}
-
-/// Whether the table of services has every port of the Service in both families with so many endpoints.
-fn programmed(rows: &str, service: &Service) -> Result<bool> {
-    let rows: serde_json::Value = serde_json::from_str(rows).context("penstock service list -o json")?;
-    let rows = rows.as_array().context("penstock service list -o json gives a list")?;
-    let found = rows.iter().filter(|row| {
-        let text = row.to_string();
-        Family::BOTH.iter().any(|family| text.contains(&format!("\"{}\"", service.ip(*family))))
-            && row["backends"].as_u64() == Some(service.endpoints.len() as u64)
-    });
-    Ok(found.count() == 2 * service.ports.len())
 }
 
 /// Requests by every style of socket, with the protocol of each.

@@ -6,7 +6,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use penstock_abi::{Addr4, Flow, FlowKey, FlowKind, Port, Protocol as Number, SCHEMA, maps};
+use penstock_abi::{Addr4, Flow, FlowKey, FlowKind, Port, Protocol as Number, maps};
 use penstock_kernel::table::Hash;
 use penstock_tests::lab::{Family, Protocol, Runs, Service, ServicePort};
 use penstock_tests::needs;
@@ -26,8 +26,7 @@ struct Halves {
 
 impl Halves {
     fn find(fixture: &Fixture, client_port: u16, number: Number) -> Result<Self> {
-        let folder = fixture.lab.node(1).bpffs().join(format!("penstock/v{SCHEMA}"));
-        let table = Hash::<FlowKey<Addr4>, Flow<Addr4>>::open(&folder, maps::FLOWS4)?;
+        let table = Hash::open(&fixture.lab.node(1).tables(), maps::FLOWS4)?;
         let client = Addr4::from(fixture.client.ip4());
         let is_ours = |key: &FlowKey<Addr4>, flow: &Flow<Addr4>| {
             flow.kind == FlowKind::Forward as u8

@@ -11,7 +11,8 @@ use crate::terminal::{Terminal, name, value};
 
 /// Rounds that go through the Service and past it in turn, so that both see the same machine.
 const ROUNDS: u32 = 4;
-const REQUESTS: u32 = 60;
+/// Requests of one round to one backend, and as many through the Service.
+const REQUESTS: u32 = 50;
 
 /// Measures `connect` from every client.
 pub(crate) fn show(terminal: &mut Terminal, cluster: &Cluster) -> Result<()> {
@@ -23,10 +24,10 @@ pub(crate) fn show(terminal: &mut Terminal, cluster: &Cluster) -> Result<()> {
             let target_port = cluster.service.ports[0].target_port;
             let (mut through, mut direct) = (Vec::new(), Vec::new());
             for _ in 0..ROUNDS {
-                through.extend(connects(client, service, REQUESTS)?);
                 for backend in &cluster.backends {
                     let address = SocketAddr::new(backend.ip(family), target_port);
-                    direct.extend(connects(client, address, REQUESTS / 3)?);
+                    through.extend(connects(client, service)?);
+                    direct.extend(connects(client, address)?);
                 }
             }
             let (through, direct) = (median_us(through), median_us(direct));
@@ -43,8 +44,8 @@ pub(crate) fn show(terminal: &mut Terminal, cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn connects(client: &impl Runs, target: SocketAddr, count: u32) -> Result<Vec<u64>> {
-    let answers = client.ask(&Ask::new(target, Style::TcpEach).times(count))?;
+fn connects(client: &impl Runs, target: SocketAddr) -> Result<Vec<u64>> {
+    let answers = client.ask(&Ask::new(target, Style::TcpEach).times(REQUESTS))?;
     Ok(answers.iter().filter(|answer| answer.is_ok()).map(|answer| answer.connect_ns).collect())
 }
 
