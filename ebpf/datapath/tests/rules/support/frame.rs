@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::wire;
+use super::wire::{self, Tuple};
 
 /// TCP.
 pub(crate) const TCP: u8 = 6;
@@ -107,6 +107,15 @@ impl Frame {
     pub(crate) fn to(mut self, dst: (IpAddr, u16)) -> Self {
         (self.dst, self.dport) = dst;
         self
+    }
+
+    /// The packet with another tuple.
+    pub(crate) fn with_tuple(self, tuple: Tuple) -> Self {
+        self.from(tuple.src).to(tuple.dst)
+    }
+
+    pub(crate) fn tuple(&self) -> Tuple {
+        Tuple { src: (self.src, self.sport), dst: (self.dst, self.dport), protocol: self.protocol }
     }
 
     /// A packet back, of the same form.

@@ -11,7 +11,7 @@ use penstock_datapath::memory::{Buffer, Field, Node};
 use penstock_datapath::{V4, V6, Verdict, pod_egress, pod_ingress, uplink_egress, uplink_ingress};
 
 use super::frame::{Frame, Sum};
-use super::wire::Tuple;
+use super::wire::{Tuple, dissect};
 
 /// Runs `$body` with `$family` as the type of the stage's family.
 macro_rules! in_family {
@@ -95,6 +95,29 @@ pub(crate) struct Half {
 
 /// The outcome of a run.
 pub(crate) type Outcome = Result<Verdict, Reason>;
+
+/// What came of a packet.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) outcome: Outcome,
+    pub(crate) tuple: Tuple,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Sent {
+    /// Demands a verdict, and the whole packet as it is told.
+    #[track_caller]
+    pub(crate) fn is(&self, verdict: Verdict, frame: &Frame) {
+        assert_eq!(self.outcome, Ok(verdict));
+        assert_eq!(self.bytes, frame.bytes());
+    }
+
+    /// Demands that the packet was let by as it came.
+    #[track_caller]
+    pub(crate) fn passed(&self, frame: &Frame) {
+        self.is(Verdict::Pass, frame);
+    }
+}
 
 /// A node to play scenes on.
 pub(crate) struct Stage {
@@ -273,6 +296,13 @@ impl Stage {
     /// Runs a packet through a hook.
     pub(crate) fn run(&self, hook: Hook, frame: &Frame) -> (Outcome, Vec<u8>) {
         self.run_buffer(hook, Buffer::new(frame.bytes()).with_field(field(frame.sum)))
+    }
+
+    /// Runs a packet through a hook, and takes apart what came of it.
+    pub(crate) fn send(&self, hook: Hook, frame: &Frame) -> Sent {
+        let (outcome, bytes) = self.run(hook, frame);
+        let tuple = dissect(&bytes).and_then(|anatomy| anatomy.tuple());
+        Sent { outcome, tuple: tuple.expect("a packet with ports"), bytes }
     }
 
     pub(crate) fn flow(&self, tuple: Tuple) -> Option<Half> {
