@@ -10,10 +10,12 @@ mod agent_tables;
 mod connect;
 mod control;
 mod effort;
+mod exchange;
 mod packets;
 mod report;
 mod sandbox;
 mod statistics;
+mod traffic;
 mod world;
 mod yardstick;
 
@@ -23,6 +25,7 @@ use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
 
 use effort::Effort;
+use exchange::Role;
 use report::Report;
 
 /// Measures Penstock beside the least that its work needs.
@@ -37,6 +40,8 @@ struct Arguments {
     /// Figures are written to bench-results/NAME.json
     #[arg(long, default_value = "latest")]
     name: String,
+    #[command(subcommand)]
+    role: Option<Role>,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,8 @@ enum Part {
     Connect,
     /// Changes of the cluster, full loads, kernel memory
     Control,
+    /// Connections and requests per second, the agent's memory
+    Traffic,
 }
 
 /// The numbers of Services that figures are taken with.
@@ -54,6 +61,9 @@ const SERVICES: [u32; 2] = [100, 10_000];
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(role) = &arguments.role {
+        return role.play();
+    }
     ensure!(nix::unistd::geteuid().is_root(), "the benchmark loads eBPF programs and needs root rights");
     let effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
@@ -72,6 +82,10 @@ fn main() -> Result<()> {
     if wanted(Part::Control) {
         let figures = control::run(SERVICES, &effort)?;
         report.group("Control plane: from a decoded event to committed tables", figures);
+    }
+    if wanted(Part::Traffic) {
+        let figures = traffic::run(SERVICES, &effort)?;
+        report.group("Traffic through a ClusterIP, from pod to pod on one node, both on one CPU", figures);
     }
     let path = Path::new("bench-results").join(format!("{}.json", arguments.name));
     report.write(&path)?;
