@@ -86,8 +86,8 @@ fn watch<K: watched::Kind>(client: Client) -> BoxStream<'static, (Kind, Item)>
 where
     Watched<K>: kube::Resource<DynamicType = ()>,
 {
-    let mut config = watcher::Config::default();
-    config.label_selector = K::LABELS.map(str::to_owned);
+    let config =
+        watcher::Config { label_selector: K::LABELS.map(str::to_owned), ..watcher::Config::default() };
     watcher(Api::<Watched<K>>::all(client), config)
         .default_backoff()
         .map(|item| {
