@@ -97,14 +97,11 @@ impl Node {
     }
 
     fn is_synced(&self) -> bool {
-        // Before the agent has made its tables, the command fails: that is "not yet" too. What an agent before this one
-        // has said is not this one's word.
-        std::fs::read_to_string(format!("/proc/{}/root/run/penstock/status.json", self.keeper_pid()))
+        // Before the agent has made its tables, the command fails: that is "not yet" too.
+        self.penstock(&["status", "-o", "json"])
             .ok()
             .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
-            .is_some_and(|status| {
-                status["synced"] == true && status["pid"].as_u64() == self.agent_pid().map(u64::from)
-            })
+            .is_some_and(|status| status["synced"] == true)
     }
 
     fn log_tail(&self) -> String {
