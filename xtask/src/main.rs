@@ -40,8 +40,10 @@ enum Chore {
     /// Run the tests
     Test(test::Args),
     /// Make a small cluster out of network namespaces and show Services at work
+    #[command(disable_help_flag = true)]
     Demo(show::Args),
     /// Measure
+    #[command(disable_help_flag = true)]
     Bench(show::Args),
     /// Fuzz the datapath
     Fuzz(fuzz::Args),

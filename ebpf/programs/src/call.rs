@@ -135,8 +135,8 @@ macro_rules! socket_call {
     };
 }
 
-// SAFETY: a field's address is computed, nothing is written here.
 socket_call!(Call4<'_>, V4, Addr4, SOCKETS4, addr4, |ctx: *mut bpf_sock_addr, addr: Addr4| store(
+    // SAFETY: a field's address is computed, nothing is written here.
     unsafe { &raw mut (*ctx).user_ip4 },
     addr.0
 ));
