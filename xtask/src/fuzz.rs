@@ -23,6 +23,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let mut cargo = workspace::cargo();
         // The stable compiler has the sanitizers too; like `-Z build-std` they are behind this switch.
         cargo.arg("fuzz").env("RUSTC_BOOTSTRAP", "1").current_dir(workspace::root().join("ebpf/datapath"));
+        cargo.env("CARGO_TARGET_DIR", workspace::target().join("fuzz"));
         cargo
     };
     let all = shell::output(fuzz().arg("list"))?;

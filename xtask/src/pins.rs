@@ -7,7 +7,7 @@ pub(crate) const BPF_LINKER: &str = "0.10.4";
 pub(crate) const CARGO_DENY: &str = "0.20.2";
 
 /// Drives libFuzzer.
-pub(crate) const CARGO_FUZZ: &str = "0.13.1";
+pub(crate) const CARGO_FUZZ: &str = "0.13.2";
 
 /// The Debian suites to look in, after the machine's own, for the compiler's sources and for kernels.
 pub(crate) const DEBIAN_SUITES: &[&str] =
