@@ -7,6 +7,7 @@ mod bad_input;
 mod checksums;
 mod cluster_ip;
 mod colliding_replies;
+mod commands;
 mod conversation;
 mod fixture;
 mod flow_halves;
