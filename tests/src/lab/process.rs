@@ -120,11 +120,6 @@ impl Load {
         Ok(Self { process: Process::adopt(child, "the client"), answers, reader: Some(reader) })
     }
 
-    /// The outcomes until now.
-    pub fn so_far(&self) -> Vec<Answer> {
-        lock(&self.answers).clone()
-    }
-
     /// The outcomes from the given one on.
     pub fn since(&self, first: usize) -> Vec<Answer> {
         lock(&self.answers).get(first..).unwrap_or_default().to_vec()

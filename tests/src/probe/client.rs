@@ -158,10 +158,6 @@ impl Client<'_> {
         let socket = Socket::new(Domain::for_address(target), kind, Some(protocol))?;
         socket.set_read_timeout(Some(timeout))?;
         socket.set_write_timeout(Some(timeout))?;
-        if let Some(address) = self.ask.bind {
-            socket.set_reuse_address(true)?;
-            socket.bind(&SockAddr::from(address))?;
-        }
         if tcp {
             // A blocking connect, bounded by the write timeout: the time it takes is the kernel's alone.
             socket.connect(&SockAddr::from(target))?;

@@ -73,8 +73,6 @@ pub struct Ask {
     pub timeout_ms: u64,
     /// Uses a socket of family IPv6 to reach the IPv4 target (`::ffff:a.b.c.d`).
     pub mapped: bool,
-    /// Where to bind the socket first.
-    pub bind: Option<SocketAddr>,
     /// Number of bytes to send in each request.
     pub size: usize,
 }
@@ -82,7 +80,7 @@ pub struct Ask {
 impl Ask {
     /// One request to the target.
     pub fn new(target: SocketAddr, style: Style) -> Self {
-        Self { target, style, count: 1, pause_ms: 0, timeout_ms: 2_000, mapped: false, bind: None, size: 16 }
+        Self { target, style, count: 1, pause_ms: 0, timeout_ms: 2_000, mapped: false, size: 16 }
     }
 
     /// So many requests.
@@ -107,12 +105,6 @@ impl Ask {
     #[must_use]
     pub fn of_size(self, size: usize) -> Self {
         Self { size, ..self }
-    }
-
-    /// From this address.
-    #[must_use]
-    pub fn from(self, bind: SocketAddr) -> Self {
-        Self { bind: Some(bind), ..self }
     }
 }
 
