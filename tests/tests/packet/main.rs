@@ -5,6 +5,8 @@
 //! what was compiled: loads and stores of the socket buffer, the checksum helpers, the maps, the verdicts.
 
 mod bench;
+mod forms;
+mod reference;
 mod wire;
 
 use anyhow::Result;
