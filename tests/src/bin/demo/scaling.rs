@@ -103,7 +103,7 @@ fn change(
             value(position),
             failures(bad),
         ]);
-        terminal_check_served(terminal, time.is_some(), what);
+        check_served(terminal, time.is_some(), what);
     }
     let headings =
         ["client", "family", "file changed to served by the new set", "requests before that", "failed"];
@@ -111,7 +111,7 @@ fn change(
     Ok(())
 }
 
-fn terminal_check_served(terminal: &mut Terminal, served: bool, what: &str) {
+fn check_served(terminal: &mut Terminal, served: bool, what: &str) {
     if !served {
         terminal.check(false, &format!("{what}, but no request was served by the new set"));
     }
