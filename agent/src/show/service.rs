@@ -22,12 +22,12 @@ struct ServiceRow {
     protocol: String,
     backends: u32,
     flows: u64,
-    packets: u64,
+    unserved: u64,
 }
 
 impl Row for ServiceRow {
     const TITLES: &'static [&'static str] =
-        &["SERVICE", "ADDRESS", "PROTOCOL", "#BACKENDS", "#FLOWS", "#PACKETS"];
+        &["SERVICE", "ADDRESS", "PROTOCOL", "#BACKENDS", "#FLOWS", "#UNSERVED"];
 
     fn cells(&self) -> Vec<String> {
         vec![
@@ -36,7 +36,7 @@ impl Row for ServiceRow {
             self.protocol.clone(),
             self.backends.to_string(),
             self.flows.to_string(),
-            self.packets.to_string(),
+            self.unserved.to_string(),
         ]
     }
 }
@@ -62,7 +62,7 @@ fn rows(tables: &Tables) -> Result<Vec<ServiceRow>> {
             protocol: frontend.protocol.to_string(),
             backends: tables.services.read(index)?.cluster.count(),
             flows: count.flows,
-            packets: count.packets,
+            unserved: count.unserved,
         });
     }
     rows.sort_unstable_by(|a, b| {

@@ -4,16 +4,17 @@ use core::fmt;
 
 use crate::plain::plain;
 
-/// Value of the per-CPU service counters, by service index.
+/// Value of the per-CPU service counters, by service index. Nothing is counted per packet of a known flow: with many Services
+/// that would cost it two more cache misses.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ServiceCount {
     /// Times that a backend was chosen: a connection, or a UDP flow.
     pub flows: u64,
-    /// Packets that were translated on their way to a backend; what sockets send is not counted by the packet.
-    pub packets: u64,
+    /// Times that there was no backend to choose: a call that was refused, or a packet that was refused or dropped.
+    pub unserved: u64,
 }
-plain!(ServiceCount, 16: flows: u64, packets: u64);
+plain!(ServiceCount, 16: flows: u64, unserved: u64);
 
 /// Value of the per-CPU drop counters, by [`Reason`].
 #[repr(C)]

@@ -19,6 +19,7 @@ pub(crate) struct Chosen<F: Family> {
 pub(crate) fn choose<F: Family, T: Tables<F>>(tables: &T, service: u32) -> Result<Chosen<F>, Reason> {
     let selection = tables.selection(service).ok_or(Reason::BrokenTables)?;
     let Some(slot) = selection.pick(tables.random()) else {
+        tables.count_unserved(service);
         return Err(match selection.on_empty() {
             EmptySet::Refuse => Reason::NoEndpoints,
             EmptySet::Drop => Reason::NoUsableEndpoints,

@@ -22,8 +22,8 @@ pub trait NodeTables {
     fn random(&self) -> u32;
     /// A backend of the service was chosen.
     fn count_flow(&self, service: u32);
-    /// A packet was translated on its way to the service's backend.
-    fn count_packet(&self, service: u32);
+    /// The service had no backend to choose.
+    fn count_unserved(&self, service: u32);
     /// A packet was dropped, or its sender refused; of so many bytes.
     fn count_drop(&self, reason: Reason, bytes: u32);
     /// Something else happened.

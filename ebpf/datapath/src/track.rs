@@ -122,7 +122,6 @@ fn forward_hop<F: Family, T: Tables<F>>(
             return None;
         }
     }
-    tables.count_packet(backend.service);
     Some(backend.next_hop)
 }
 

@@ -112,10 +112,10 @@ impl NodeTables for Kernel {
     }
 
     #[inline(always)]
-    fn count_packet(&self, service: u32) {
+    fn count_unserved(&self, service: u32) {
         if let Some(count) = SERVICE_COUNTS.get_ptr_mut(service) {
             // SAFETY: the element is this CPU's own; see `count_flow`.
-            unsafe { (*count).packets += 1 }
+            unsafe { (*count).unserved += 1 }
         }
     }
 

@@ -25,7 +25,7 @@ impl Count for ServiceCount {
     fn plus(self, other: Self) -> Self {
         Self {
             flows: self.flows.wrapping_add(other.flows),
-            packets: self.packets.wrapping_add(other.packets),
+            unserved: self.unserved.wrapping_add(other.unserved),
         }
     }
 }

@@ -162,8 +162,8 @@ impl NodeTables for &Node {
         self.service_counts.borrow_mut().entry(service).or_default().flows += 1;
     }
 
-    fn count_packet(&self, service: u32) {
-        self.service_counts.borrow_mut().entry(service).or_default().packets += 1;
+    fn count_unserved(&self, service: u32) {
+        self.service_counts.borrow_mut().entry(service).or_default().unserved += 1;
     }
 
     fn count_drop(&self, reason: Reason, bytes: u32) {

@@ -32,7 +32,7 @@ fn a_new_flow_is_translated_and_both_its_halves_are_remembered() {
         }
         assert_eq!(stage.flows().len(), 4);
         let count = stage.node.service_count(WEB);
-        assert_eq!((count.flows, count.packets), (2, 2));
+        assert_eq!((count.flows, count.unserved), (2, 0));
     });
 }
 
