@@ -33,7 +33,7 @@ impl Row for DropRow {
             self.reason.into(),
             self.packets.to_string(),
             self.bytes.to_string(),
-            self.description.trim().into(),
+            self.description.into(),
         ]
     }
 }

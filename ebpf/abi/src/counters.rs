@@ -47,7 +47,7 @@ macro_rules! codes {
 
             /// One sentence for people.
             pub const fn description(self) -> &'static str {
-                match self { $(Self::$variant => concat!($($text),+),)+ }
+                match self { $(Self::$variant => concat!($($text),+).trim_ascii(),)+ }
             }
         }
 
