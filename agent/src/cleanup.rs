@@ -8,6 +8,7 @@ use penstock_kernel::{Lock, Pins, cleanup};
 
 use crate::agent::AgentStatus;
 use crate::cli::Places;
+use crate::runtime;
 
 /// Removes what Penstock made on this node, and nothing else.
 ///
@@ -19,7 +20,8 @@ pub(crate) fn run(places: &Places) -> Result<()> {
     }
     let status = AgentStatus::read(&places.run_dir).ok().flatten();
     let cgroup = status.and_then(|status| status.cgroup).filter(|path| path.exists());
-    let removed = cleanup::cleanup(&Pins::new(&places.bpffs), cgroup.as_deref())
+    let removed = runtime::new()?
+        .block_on(cleanup::cleanup(&Pins::new(&places.bpffs), cgroup.as_deref()))
         .context("remove programs, routes and tables")?;
     AgentStatus::remove(&places.run_dir)?;
     remove_run_dir(&places.run_dir)?;

@@ -4,6 +4,7 @@
 mod agent;
 mod cleanup;
 mod cli;
+mod runtime;
 mod show;
 mod source;
 mod tables;

@@ -26,19 +26,22 @@ pub struct Removed {
 ///
 /// # Errors
 /// [`Error::System`].
-pub fn cleanup(pins: &Pins, cgroup: Option<&Path>) -> Result<Removed, Error> {
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub async fn cleanup(pins: &Pins, cgroup: Option<&Path>) -> Result<Removed, Error> {
     let mut removed = Removed::default();
     let attacher = Attacher::new(pins, DeviceMode::Tcx);
-    for attachment in attacher.attached()? {
+    for attachment in attacher.attached().await? {
         match attachment.ifindex {
-            Some(ifindex) => attacher.detach_device(attachment.hook, ifindex)?,
+            Some(ifindex) => attacher.detach_device(attachment.hook, ifindex).await?,
             None => attacher.detach_cgroup(attachment.hook, None)?,
         }
         removed.detached.push((attachment.hook, attachment.ifindex));
     }
-    for ifindex in NodeNet::read()?.devices.keys() {
+    for ifindex in NodeNet::read().await?.devices.keys() {
         for hook in Hook::POD.into_iter().chain(Hook::UPLINK) {
-            attacher.detach_device(hook, *ifindex)?;
+            attacher.detach_device(hook, *ifindex).await?;
         }
     }
     if let Some(cgroup) = cgroup {
@@ -46,8 +49,8 @@ pub fn cleanup(pins: &Pins, cgroup: Option<&Path>) -> Result<Removed, Error> {
             attacher.detach_cgroup(hook, Some(cgroup))?;
         }
     }
-    for route in routes::own()? {
-        routes::remove(&route)?;
+    for route in routes::own().await? {
+        routes::remove(&route).await?;
         removed.routes.push(route);
     }
     removed.maps = list(&pins.base())?.into_iter().filter(|name| name != "links").collect();

@@ -9,6 +9,7 @@
 //! - Dropping a value detaches nothing: what is attached stays until it is detached explicitly.
 //! - What Penstock did not make is not touched: routes carry its own protocol number, programs are known by their name and
 //!   their maps, filters by priority, handle and name.
+//! - What speaks netlink is async, and is about the network namespace of the thread that it was called on.
 //! - `unsafe` is found below [`sys`] only.
 //!
 //! Must not know: Services, endpoints, or any rule about which index means what.

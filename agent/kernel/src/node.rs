@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::net::IpAddr;
 
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use netlink_sys::protocols::NETLINK_ROUTE;
-use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket};
+use futures::channel::mpsc::UnboundedReceiver;
+use futures::{FutureExt as _, StreamExt as _};
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_core::NetlinkMessage;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::sys::SocketAddr;
 
 use crate::Error;
 use crate::netlink::Netlink;
@@ -41,27 +43,30 @@ pub struct NodeNet {
 }
 
 impl NodeNet {
-    /// Reads it all.
+    /// Reads it all, in the network namespace of this thread.
     ///
     /// # Errors
     /// [`Error::System`].
-    pub fn read() -> Result<Self, Error> {
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn read() -> Result<Self, Error> {
         let mut netlink = Netlink::open().map_err(Error::system("open", "netlink"))?;
         let mut node = Self::default();
         let failed = |what: &'static str| Error::system("netlink dump", what);
         let links = RouteNetlinkMessage::GetLink(LinkMessage::default());
-        for message in netlink.dump(links).map_err(failed("links"))? {
+        for message in netlink.dump(links).await.map_err(failed("links"))? {
             if let RouteNetlinkMessage::NewLink(link) = message {
                 node.add_link(link);
             }
         }
         let addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-        for message in netlink.dump(addresses).map_err(failed("addresses"))? {
+        for message in netlink.dump(addresses).await.map_err(failed("addresses"))? {
             if let RouteNetlinkMessage::NewAddress(address) = message {
                 node.add_address(address);
             }
         }
-        for route in main_table(&mut netlink)? {
+        for route in main_table(&mut netlink).await? {
             node.add_route(&route);
         }
         Ok(node)
@@ -128,13 +133,13 @@ impl NodeNet {
 }
 
 /// The routes of both families' main tables.
-pub(crate) fn main_table(netlink: &mut Netlink) -> Result<Vec<RouteMessage>, Error> {
+pub(crate) async fn main_table(netlink: &mut Netlink) -> Result<Vec<RouteMessage>, Error> {
     let mut routes = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
         let mut request = RouteMessage::default();
         request.header.address_family = family;
         request.header.table = RouteHeader::RT_TABLE_MAIN;
-        let answers = match netlink.dump(RouteNetlinkMessage::GetRoute(request)) {
+        let answers = match netlink.dump(RouteNetlinkMessage::GetRoute(request)).await {
             // A table is made with its first route.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => continue,
             answers => answers.map_err(Error::system("netlink dump", "routes"))?,
@@ -176,12 +181,17 @@ pub(crate) fn to_ip(address: &RouteAddress) -> Option<IpAddr> {
 
 /// Tells when something of [`NodeNet`] may have changed.
 pub struct Monitor {
-    socket: TokioSocket,
+    changes: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
 }
 
 impl Monitor {
-    /// `RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR`, `RTNLGRP_IPV4_ROUTE`, `RTNLGRP_IPV6_IFADDR`, `RTNLGRP_IPV6_ROUTE`.
-    const GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
+    const GROUPS: [MulticastGroup; 5] = [
+        MulticastGroup::Link,
+        MulticastGroup::Ipv4Ifaddr,
+        MulticastGroup::Ipv4Route,
+        MulticastGroup::Ipv6Ifaddr,
+        MulticastGroup::Ipv6Route,
+    ];
 
     /// Starts to listen, in the network namespace of this thread. Open it before the first [`NodeNet::read`], so that
     /// nothing is missed between the two.
@@ -192,31 +202,24 @@ impl Monitor {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn open() -> Result<Self, Error> {
-        let failed = || Error::system("open", "netlink monitor");
-        let mut socket = TokioSocket::new(NETLINK_ROUTE).map_err(failed())?;
-        socket.socket_mut().bind(&SocketAddr::new(0, 0)).map_err(failed())?;
-        for group in Self::GROUPS {
-            socket.socket_mut().add_membership(group).map_err(failed())?;
-        }
-        Ok(Self { socket })
+        let (connection, _, changes) = rtnetlink::new_multicast_connection(&Self::GROUPS)
+            .map_err(Error::system("open", "netlink monitor"))?;
+        tokio::spawn(connection);
+        Ok(Self { changes })
     }
 
     /// Waits until something may have changed since the last call: read anew then. Takes in all that is waiting, and an
-    /// overrun of the socket counts as a change. May be cancelled.
+    /// overrun of the socket counts as a change. So does the end of its connection, for which a new one is opened. May be
+    /// cancelled.
     ///
     /// # Errors
     /// [`Error::System`].
     pub async fn changed(&mut self) -> Result<(), Error> {
-        let mut received = self.socket.recv_from_full().await;
-        loop {
-            match received {
-                Ok(_) => {}
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(Error::system("receive", "netlink monitor")(error)),
-            }
-            received = self.socket.socket_ref().recv_from_full();
+        if self.changes.next().await.is_none() {
+            *self = Self::open()?;
         }
+        while let Some(Some(_)) = self.changes.next().now_or_never() {}
+        Ok(())
     }
 }
 

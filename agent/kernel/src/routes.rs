@@ -1,13 +1,11 @@
 //! Direct routes to the pods of other nodes.
 
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::route::{
-    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
-};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::RouteMessageBuilder;
+use rtnetlink::packet_route::route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol};
 
 use crate::Error;
 use crate::netlink::Netlink;
@@ -41,8 +39,12 @@ impl fmt::Display for Route {
 ///
 /// # Errors
 /// [`Error::System`].
-pub fn own() -> Result<Vec<Route>, Error> {
-    let mut routes: Vec<Route> = all(&mut open()?)?
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub async fn own() -> Result<Vec<Route>, Error> {
+    let mut routes: Vec<Route> = all(&mut open()?)
+        .await?
         .into_iter()
         .filter(|(_, protocol)| *protocol == PROTOCOL)
         .map(|(route, _)| route)
@@ -56,14 +58,19 @@ pub fn own() -> Result<Vec<Route>, Error> {
 /// # Errors
 /// [`Error::ForeignRoute`] where someone else made a route to that destination; [`Error::System`] where the kernel
 /// refuses, `ENETUNREACH` where the gateway is not on the device's link.
-pub fn ensure(route: &Route) -> Result<(), Error> {
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub async fn ensure(route: &Route) -> Result<(), Error> {
     let mut netlink = open()?;
     let failed = || Error::system("add route", route);
-    match netlink.request(RouteNetlinkMessage::NewRoute(message(route)), NLM_F_CREATE | NLM_F_EXCL) {
+    let message = message(route)?;
+    match netlink.done(netlink.routes().add(message.clone()).execute()).await {
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
         result => return result.map_err(failed()),
     }
-    let there: Vec<(Route, u8)> = all(&mut netlink)?
+    let there: Vec<(Route, u8)> = all(&mut netlink)
+        .await?
         .into_iter()
         .filter(|(other, _)| (other.destination, other.prefix) == (route.destination, route.prefix))
         .collect();
@@ -74,17 +81,20 @@ pub fn ensure(route: &Route) -> Result<(), Error> {
     if there.iter().any(|(other, _)| other == route) {
         return Ok(());
     }
-    let replace = NLM_F_CREATE | NLM_F_REPLACE;
-    netlink.request(RouteNetlinkMessage::NewRoute(message(route)), replace).map_err(failed())
+    netlink.done(netlink.routes().add(message).replace().execute()).await.map_err(failed())
 }
 
 /// Removes a route of ours; that it is gone is no error.
 ///
 /// # Errors
 /// [`Error::System`].
-pub fn remove(route: &Route) -> Result<(), Error> {
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub async fn remove(route: &Route) -> Result<(), Error> {
     // The kernel compares the protocol in the request with the route's, so this takes away none but ours.
-    match open()?.request(RouteNetlinkMessage::DelRoute(message(route)), 0) {
+    let netlink = open()?;
+    match netlink.done(netlink.routes().del(message(route)?).execute()).await {
         Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENODEV)) => Ok(()),
         result => result.map_err(Error::system("delete route", route)),
     }
@@ -94,28 +104,22 @@ fn open() -> Result<Netlink, Error> {
     Netlink::open().map_err(Error::system("open", "netlink"))
 }
 
-fn message(route: &Route) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    let header = &mut message.header;
-    header.address_family =
-        if route.destination.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    header.destination_prefix_length = route.prefix;
-    header.table = RouteHeader::RT_TABLE_MAIN;
-    header.protocol = RouteProtocol::from(PROTOCOL);
-    header.scope = RouteScope::Universe;
-    header.kind = RouteType::Unicast;
-    message.attributes = vec![
-        RouteAttribute::Destination(route.destination.into()),
-        RouteAttribute::Gateway(route.gateway.into()),
-        RouteAttribute::Oif(route.ifindex),
-    ];
-    message
+/// A route of the main table, for the builder takes that where no other is named.
+fn message(route: &Route) -> Result<RouteMessage, Error> {
+    let builder = RouteMessageBuilder::<IpAddr>::new()
+        .output_interface(route.ifindex)
+        .protocol(RouteProtocol::from(PROTOCOL))
+        .destination_prefix(route.destination, route.prefix)
+        .and_then(|builder| builder.gateway(route.gateway))
+        .map_err(io::Error::other)
+        .map_err(Error::system("describe route", route))?;
+    Ok(builder.build())
 }
 
 /// The routes of the main table that have a destination, those without gateway with their destination for one, each with
 /// its protocol.
-fn all(netlink: &mut Netlink) -> Result<Vec<(Route, u8)>, Error> {
-    Ok(main_table(netlink)?.iter().filter_map(parse).collect())
+async fn all(netlink: &mut Netlink) -> Result<Vec<(Route, u8)>, Error> {
+    Ok(main_table(netlink).await?.iter().filter_map(parse).collect())
 }
 
 fn parse(message: &RouteMessage) -> Option<(Route, u8)> {

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 
 use common::{
-    Cgroup, attach_type, device_modes, ifindex, ip, map, output, program, programs, sandbox,
+    Cgroup, async_sandbox, attach_type, device_modes, ifindex, ip, map, output, program, programs, sandbox,
     sandbox_with_tcx, veth,
 };
 use penstock_kernel::attach::{Attacher, Attachment, Change, DeviceMode, is_ours};
@@ -29,45 +29,45 @@ fn id(programs: &Programs, hook: Hook) -> u32 {
 
 #[test]
 fn a_tcx_program_outlives_who_attached_it_and_is_replaced_through_its_link() {
-    sandbox_with_tcx(|sandbox| {
+    sandbox_with_tcx(async |sandbox| {
         let device = veth("pst-a", "pst-b");
         let hook = Hook::PodIngress;
         {
             let first = programs();
             let attacher = Attacher::new(&sandbox.pins, DeviceMode::Tcx);
-            assert_eq!(attacher.attach_device(&first, hook, device).unwrap(), Change::Attached);
+            assert_eq!(attacher.attach_device(&first, hook, device).await.unwrap(), Change::Attached);
         }
         let [(before, link)] = tcx(hook, device)[..] else { panic!("one program stays attached") };
 
         let second = programs();
         let attacher = Attacher::new(&sandbox.pins, DeviceMode::Tcx);
-        assert_eq!(attacher.attach_device(&second, hook, device).unwrap(), Change::Replaced);
+        assert_eq!(attacher.attach_device(&second, hook, device).await.unwrap(), Change::Replaced);
         assert_eq!(tcx(hook, device), [(id(&second, hook), link)]);
         assert_ne!(before, id(&second, hook));
 
         let attachment = Attachment { hook, ifindex: Some(device), alive: true };
-        assert_eq!(attacher.attached().unwrap(), [attachment]);
-        attacher.detach_device(hook, device).unwrap();
+        assert_eq!(attacher.attached().await.unwrap(), [attachment]);
+        attacher.detach_device(hook, device).await.unwrap();
         assert_eq!(tcx(hook, device), []);
-        assert_eq!(attacher.attached().unwrap(), []);
-        attacher.detach_device(hook, device).unwrap();
+        assert_eq!(attacher.attached().await.unwrap(), []);
+        attacher.detach_device(hook, device).await.unwrap();
     });
 }
 
 #[test]
 fn a_device_that_comes_back_under_the_same_index_gets_a_new_link() {
-    sandbox_with_tcx(|sandbox| {
+    sandbox_with_tcx(async |sandbox| {
         let programs = programs();
         let attacher = Attacher::new(&sandbox.pins, DeviceMode::Tcx);
         ip("link add pst-a index 77 type veth peer name pst-b");
-        attacher.attach_device(&programs, Hook::PodEgress, 77).unwrap();
+        attacher.attach_device(&programs, Hook::PodEgress, 77).await.unwrap();
         ip("link delete pst-a");
         let dead = Attachment { hook: Hook::PodEgress, ifindex: Some(77), alive: false };
-        assert_eq!(attacher.attached().unwrap(), [dead]);
+        assert_eq!(attacher.attached().await.unwrap(), [dead]);
 
         ip("link add pst-c index 77 type veth peer name pst-d");
         assert_eq!(ifindex("pst-c"), 77);
-        let change = attacher.attach_device(&programs, Hook::PodEgress, 77).unwrap();
+        let change = attacher.attach_device(&programs, Hook::PodEgress, 77).await.unwrap();
         assert_eq!(change, Change::Attached);
         assert_eq!(tcx(Hook::PodEgress, 77).len(), 1);
     });
@@ -75,52 +75,52 @@ fn a_device_that_comes_back_under_the_same_index_gets_a_new_link() {
 
 #[test]
 fn a_device_that_is_gone_is_an_error_to_attach_to_and_none_to_detach_from() {
-    sandbox(|sandbox| {
+    async_sandbox(async |sandbox| {
         for mode in device_modes() {
             let programs = programs();
             let attacher = Attacher::new(&sandbox.pins, mode);
             let device = veth("pst-a", "pst-b");
-            attacher.attach_device(&programs, Hook::PodIngress, device).unwrap();
+            attacher.attach_device(&programs, Hook::PodIngress, device).await.unwrap();
             ip("link delete pst-a");
-            let error = attacher.attach_device(&programs, Hook::PodIngress, device).unwrap_err();
+            let error = attacher.attach_device(&programs, Hook::PodIngress, device).await.unwrap_err();
             assert!(matches!(error, Error::NoDevice { ifindex } if ifindex == device), "{mode:?}: {error}");
-            attacher.forget_dead().unwrap();
-            attacher.detach_device(Hook::PodIngress, device).unwrap();
-            assert_eq!(attacher.attached().unwrap(), []);
+            attacher.forget_dead().await.unwrap();
+            attacher.detach_device(Hook::PodIngress, device).await.unwrap();
+            assert_eq!(attacher.attached().await.unwrap(), []);
         }
     });
 }
 
 #[test]
 fn a_clsact_filter_is_found_again_and_replaced_in_place() {
-    sandbox(|sandbox| {
+    async_sandbox(async |sandbox| {
         let device = veth("pst-a", "pst-b");
         let attacher = Attacher::new(&sandbox.pins, DeviceMode::Clsact);
         for hook in Hook::POD {
-            assert_eq!(attacher.attach_device(&programs(), hook, device).unwrap(), Change::Attached);
+            assert_eq!(attacher.attach_device(&programs(), hook, device).await.unwrap(), Change::Attached);
         }
         let second = programs();
         let attacher = Attacher::new(&sandbox.pins, DeviceMode::Clsact);
         for hook in Hook::POD {
-            assert_eq!(attacher.attach_device(&second, hook, device).unwrap(), Change::Replaced);
+            assert_eq!(attacher.attach_device(&second, hook, device).await.unwrap(), Change::Replaced);
         }
         let shown = output("tc filter show dev pst-a ingress");
         assert_eq!(shown.matches("penstock/pod_ingress").count(), 1, "{shown}");
         assert!(shown.contains(&format!(" id {} ", id(&second, Hook::PodIngress))), "{shown}");
         assert!(shown.contains("direct-action"), "{shown}");
-        assert_eq!(attacher.attached().unwrap().len(), 2);
+        assert_eq!(attacher.attached().await.unwrap().len(), 2);
 
         for hook in Hook::POD {
-            attacher.detach_device(hook, device).unwrap();
+            attacher.detach_device(hook, device).await.unwrap();
         }
-        assert_eq!(attacher.attached().unwrap(), []);
+        assert_eq!(attacher.attached().await.unwrap(), []);
         assert!(!output("tc qdisc show dev pst-a").contains("clsact"), "we made the clsact, so we remove it");
     });
 }
 
 #[test]
 fn a_clsact_that_others_made_or_use_stays() {
-    sandbox(|sandbox| {
+    async_sandbox(async |sandbox| {
         let device = veth("pst-a", "pst-b");
         let attacher = Attacher::new(&sandbox.pins, DeviceMode::Clsact);
         let tc = |arguments: &str| {
@@ -128,43 +128,43 @@ fn a_clsact_that_others_made_or_use_stays() {
             assert!(status.success(), "tc {arguments}");
         };
         tc("qdisc add dev pst-a clsact");
-        attacher.attach_device(&programs(), Hook::PodIngress, device).unwrap();
-        attacher.detach_device(Hook::PodIngress, device).unwrap();
+        attacher.attach_device(&programs(), Hook::PodIngress, device).await.unwrap();
+        attacher.detach_device(Hook::PodIngress, device).await.unwrap();
         assert!(output("tc qdisc show dev pst-a").contains("clsact"));
 
         let used = veth("pst-c", "pst-d");
-        attacher.attach_device(&programs(), Hook::PodIngress, used).unwrap();
+        attacher.attach_device(&programs(), Hook::PodIngress, used).await.unwrap();
         // A classic program of one instruction that returns 0.
         let filter =
             ["filter", "add", "dev", "pst-c", "egress", "prio", "9", "bpf", "bytecode", "1,6 0 0 0,"];
         assert!(std::process::Command::new("tc").args(filter).status().unwrap().success());
-        attacher.detach_device(Hook::PodIngress, used).unwrap();
+        attacher.detach_device(Hook::PodIngress, used).await.unwrap();
         assert!(output("tc filter show dev pst-c egress").contains("pref 9"));
-        assert_eq!(attacher.attached().unwrap(), []);
+        assert_eq!(attacher.attached().await.unwrap(), []);
     });
 }
 
 #[test]
 fn changing_between_tcx_and_clsact_leaves_one_of_the_two() {
-    sandbox_with_tcx(|sandbox| {
+    sandbox_with_tcx(async |sandbox| {
         let device = veth("pst-a", "pst-b");
         let programs = programs();
         let hook = Hook::UplinkIngress;
         for mode in [DeviceMode::Clsact, DeviceMode::Tcx, DeviceMode::Clsact] {
             let attacher = Attacher::new(&sandbox.pins, mode);
-            attacher.attach_device(&programs, hook, device).unwrap();
+            attacher.attach_device(&programs, hook, device).await.unwrap();
             let filters = output("tc filter show dev pst-a ingress").matches("penstock/").count();
             let links = tcx(hook, device).len();
             let expected = if mode == DeviceMode::Tcx { (0, 1) } else { (1, 0) };
             assert_eq!((filters, links), expected, "{mode:?}");
-            assert_eq!(attacher.attached().unwrap().len(), 1);
+            assert_eq!(attacher.attached().await.unwrap().len(), 1);
         }
     });
 }
 
 #[test]
 fn a_program_of_ours_without_a_pin_gives_way_and_one_of_others_stays() {
-    sandbox_with_tcx(|sandbox| {
+    sandbox_with_tcx(async |sandbox| {
         let device = veth("pst-a", "pst-b");
         let hook = Hook::PodIngress;
         let old = programs();
@@ -178,7 +178,7 @@ fn a_program_of_ours_without_a_pin_gives_way_and_one_of_others_stays() {
         assert!(is_ours(id(&old, hook), hook).unwrap());
 
         let new = programs();
-        Attacher::new(&sandbox.pins, DeviceMode::Tcx).attach_device(&new, hook, device).unwrap();
+        Attacher::new(&sandbox.pins, DeviceMode::Tcx).attach_device(&new, hook, device).await.unwrap();
         let mut expected: Vec<u32> = others.iter().map(|other: &Program| other.info().unwrap().id).collect();
         expected.push(id(&new, hook));
         assert_eq!(tcx(hook, device).iter().map(|(id, _)| *id).collect::<Vec<_>>(), expected);
@@ -188,7 +188,7 @@ fn a_program_of_ours_without_a_pin_gives_way_and_one_of_others_stays() {
 
 #[test]
 fn socket_programs_outlive_who_attached_them_and_are_replaced_through_their_links() {
-    sandbox(|sandbox| {
+    async_sandbox(async |sandbox| {
         let cgroup = Cgroup::new();
         let attacher = Attacher::new(&sandbox.pins, DeviceMode::Tcx);
         for hook in Hook::SOCKET {
@@ -201,12 +201,12 @@ fn socket_programs_outlive_who_attached_them_and_are_replaced_through_their_link
             assert_eq!(change, Change::Replaced);
             assert_eq!(in_cgroup(hook, &cgroup), [id(&second, hook)]);
         }
-        assert_eq!(attacher.attached().unwrap().len(), 8);
+        assert_eq!(attacher.attached().await.unwrap().len(), 8);
         for hook in Hook::SOCKET {
             attacher.detach_cgroup(hook, Some(&cgroup.path)).unwrap();
             assert_eq!(in_cgroup(hook, &cgroup), []);
         }
-        assert_eq!(attacher.attached().unwrap(), []);
+        assert_eq!(attacher.attached().await.unwrap(), []);
     });
 }
 

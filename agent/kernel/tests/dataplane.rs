@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs;
 
-use common::{Sandbox, device_modes, map, object, sandbox, veth};
+use common::{Sandbox, block_on, device_modes, map, object, sandbox, veth};
 use penstock_abi::{
     Addr4, EmptySet, Flow, FlowKey, FrontendKey, NextHop, Port, Protocol, Selection, Service, ServiceName,
     SetKind, maps, timeout,
@@ -315,18 +315,18 @@ fn a_sweep_removes_what_has_expired_and_tells_what_is_still_named() {
 fn attached_programs_move_to_the_new_tables_and_cleanup_leaves_nothing() {
     with_object(|setup, sandbox| {
         for mode in device_modes() {
-            move_and_clean_up(setup, sandbox, mode);
+            block_on(move_and_clean_up(setup, sandbox, mode));
         }
     });
 }
 
-fn move_and_clean_up(setup: &Setup<'_>, sandbox: &Sandbox, mode: DeviceMode) {
+async fn move_and_clean_up(setup: &Setup<'_>, sandbox: &Sandbox, mode: DeviceMode) {
     let device = veth("pst-a", "pst-b");
     let cgroup = common::Cgroup::new();
     let attacher = Attacher::new(&setup.pins, mode);
-    let attach = |dataplane: &Dataplane, expected| {
+    let attach = async |dataplane: &Dataplane, expected| {
         for hook in Hook::POD {
-            let change = attacher.attach_device(&dataplane.programs, hook, device).unwrap();
+            let change = attacher.attach_device(&dataplane.programs, hook, device).await.unwrap();
             assert_eq!(change, expected);
         }
         for hook in Hook::SOCKET {
@@ -334,17 +334,20 @@ fn move_and_clean_up(setup: &Setup<'_>, sandbox: &Sandbox, mode: DeviceMode) {
             assert_eq!(change, expected);
         }
     };
-    attach(&setup.open(), Change::Attached);
+    attach(&setup.open(), Change::Attached).await;
     let mut second = setup.open_with(2, SIZES).unwrap();
-    attach(&second, Change::Replaced);
+    attach(&second, Change::Replaced).await;
     second.migration.finish().unwrap();
     drop(second);
-    assert_eq!(attacher.attached().unwrap().len(), 10);
+    assert_eq!(attacher.attached().await.unwrap().len(), 10);
 
     let pins = sandbox.pins.clone().with_schema(2);
-    let removed = cleanup(&pins, Some(&cgroup.path)).unwrap();
+    let removed = cleanup(&pins, Some(&cgroup.path)).await.unwrap();
     assert_eq!((removed.detached.len(), removed.maps), (10, vec!["v2".to_owned()]));
     assert!(!pins.base().exists());
-    assert_eq!(cleanup(&pins, Some(&cgroup.path)).unwrap(), penstock_kernel::cleanup::Removed::default());
+    assert_eq!(
+        cleanup(&pins, Some(&cgroup.path)).await.unwrap(),
+        penstock_kernel::cleanup::Removed::default()
+    );
     common::ip("link delete pst-a");
 }

@@ -25,11 +25,11 @@ impl Attachments {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub(super) fn take_over(&mut self, programs: &Programs, net: &NodeNet) -> Result<()> {
-        self.attacher.forget_dead()?;
-        for attachment in self.attacher.attached()?.into_iter().filter(|attachment| attachment.alive) {
+    pub(super) async fn take_over(&mut self, programs: &Programs, net: &NodeNet) -> Result<()> {
+        self.attacher.forget_dead().await?;
+        for attachment in self.attacher.attached().await?.into_iter().filter(|attachment| attachment.alive) {
             if let Some(device) = attachment.ifindex.and_then(|ifindex| net.devices.get(&ifindex)) {
-                self.attach(programs, attachment.hook, device).with_context(|| {
+                self.attach(programs, attachment.hook, device).await.with_context(|| {
                     format!("replace program {} at device {}", attachment.hook, device.name)
                 })?;
             }
@@ -38,7 +38,7 @@ impl Attachments {
     }
 
     /// Attaches to the devices that are wanted and have no program yet. What fails is told and tried again with the next call.
-    pub(super) fn attach_wanted(
+    pub(super) async fn attach_wanted(
         &mut self,
         programs: &Programs,
         wanted: &Wanted<'_>,
@@ -48,17 +48,17 @@ impl Attachments {
             if self.done.get(&(*hook, *ifindex)) == Some(&device.name) {
                 continue;
             }
-            if let Err(error) = self.attach(programs, *hook, device) {
+            if let Err(error) = self.attach(programs, *hook, device).await {
                 failures.push(format!("attach program {hook} to device {}: {error}", device.name));
             }
         }
     }
 
-    fn attach(&mut self, programs: &Programs, hook: Hook, device: &Device) -> Result<(), Error> {
+    async fn attach(&mut self, programs: &Programs, hook: Hook, device: &Device) -> Result<(), Error> {
         if Hook::POD.contains(&hook) {
-            sysctl::loosen_reverse_path_filter(&device.name)?;
+            sysctl::disable_reverse_path_filter(&device.name)?;
         }
-        match self.attacher.attach_device(programs, hook, device.ifindex) {
+        match self.attacher.attach_device(programs, hook, device.ifindex).await {
             Ok(change) => {
                 tracing::debug!(%hook, device = device.name, ?change, "attached");
                 self.done.insert((hook, device.ifindex), device.name.clone());
@@ -71,13 +71,18 @@ impl Attachments {
     }
 
     /// Detaches from the devices that are no longer wanted, and forgets those that are gone.
-    pub(super) fn detach_unwanted(&mut self, net: &NodeNet, wanted: &Wanted<'_>, failures: &mut Vec<String>) {
+    pub(super) async fn detach_unwanted(
+        &mut self,
+        net: &NodeNet,
+        wanted: &Wanted<'_>,
+        failures: &mut Vec<String>,
+    ) {
         let unwanted =
             self.done.keys().copied().filter(|key| !wanted.0.iter().any(|(wanted, _)| wanted == key));
         let mut some_are_gone = false;
         for (hook, ifindex) in unwanted.collect::<Vec<_>>() {
             let result = if net.devices.contains_key(&ifindex) {
-                self.attacher.detach_device(hook, ifindex)
+                self.attacher.detach_device(hook, ifindex).await
             } else {
                 some_are_gone = true;
                 Ok(())
@@ -90,7 +95,7 @@ impl Attachments {
                 Err(error) => failures.push(format!("detach program {hook} from device {ifindex}: {error}")),
             }
         }
-        if some_are_gone && let Err(error) = self.attacher.forget_dead() {
+        if some_are_gone && let Err(error) = self.attacher.forget_dead().await {
             failures.push(format!("forget devices that are gone: {error}"));
         }
     }

@@ -1,6 +1,7 @@
 //! The control loop: what the source tells and what netlink tells, in; tables, programs and routes, out.
 
 use std::collections::HashSet;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -64,12 +65,12 @@ impl<'a> Control<'a> {
     ///
     /// # Errors
     /// The tables cannot be read, or the programs not be replaced.
-    pub(super) fn new(started: &'a mut Started, updates: mpsc::Receiver<Update>) -> Result<Self> {
+    pub(super) async fn new(started: &'a mut Started, updates: mpsc::Receiver<Update>) -> Result<Self> {
         let own = OwnNode::new(&started.status.node);
         let written = started.status.clone();
         let serving = started.restored;
         if serving {
-            attach_everywhere(started)?;
+            attach_everywhere(started).await?;
         }
         let tables = started.take_tables()?;
         let readers = tables.readers();
@@ -89,15 +90,17 @@ impl<'a> Control<'a> {
         })
     }
 
-    /// Works until something ends the source, which nothing should. May be dropped at any point between two changes.
+    /// Works until it is to end, but never in the middle of a change, or until something ends the source, which nothing
+    /// should.
     ///
     /// # Errors
     /// The source has ended.
-    pub(super) async fn run(&mut self) -> Result<()> {
-        self.follow_net(None);
+    pub(super) async fn run(&mut self, mut end: Pin<&mut impl Future<Output = ()>>) -> Result<()> {
+        self.follow_net(None).await;
         loop {
             let deadline = self.deadline();
             let wake = tokio::select! {
+                () = &mut end => return Ok(()),
                 update = self.updates.recv() => Wake::Update(update),
                 result = self.started.monitor.changed() => Wake::Net(result),
                 result = self.housekeeping.done() => Wake::Reclaimed(result),
@@ -105,14 +108,14 @@ impl<'a> Control<'a> {
             };
             match wake {
                 Wake::Update(None) => bail!("the source of objects has ended"),
-                Wake::Update(Some(update)) => self.take_updates(update),
-                Wake::Net(Ok(())) => self.read_net(),
+                Wake::Update(Some(update)) => self.take_updates(update).await,
+                Wake::Net(Ok(())) => self.read_net().await,
                 Wake::Net(Err(error)) => self.retry.set(NETLINK, vec![error.to_string()], Instant::now()),
                 Wake::Reclaimed(None) => bail!("the thread of housekeeping has ended"),
-                Wake::Reclaimed(Some(result)) => self.release(result),
+                Wake::Reclaimed(Some(result)) => self.release(result).await,
                 Wake::Time => {}
             }
-            self.on_time();
+            self.on_time().await;
         }
     }
 
@@ -122,10 +125,10 @@ impl<'a> Control<'a> {
         times.into_iter().flatten().fold(Instant::now() + idle, Instant::min)
     }
 
-    fn on_time(&mut self) {
+    async fn on_time(&mut self) {
         let now = Instant::now();
         if self.retry.take(now) {
-            self.try_again();
+            self.try_again().await;
         }
         self.housekeeping.plan(self.controller.due(), now);
         if self.housekeeping.is_due(now) {
@@ -137,7 +140,7 @@ impl<'a> Control<'a> {
     }
 
     /// Takes in an update and all that wait behind it: a burst is one change.
-    fn take_updates(&mut self, first: Update) {
+    async fn take_updates(&mut self, first: Update) {
         let mut events = Vec::new();
         let mut next = Some(first);
         while let Some(update) = next {
@@ -151,22 +154,22 @@ impl<'a> Control<'a> {
             next = if events.len() < COALESCE { self.updates.try_recv().ok() } else { None };
         }
         if !events.is_empty() {
-            self.take_events(events);
+            self.take_events(events).await;
         }
     }
 
-    fn take_events(&mut self, events: Vec<Event>) {
+    async fn take_events(&mut self, events: Vec<Event>) {
         let moved = events.iter().fold(false, |moved, event| self.own.observe(event) | moved);
         if moved {
             // First, so that what the events bring is written once, with the right ways.
-            self.follow_net(None);
+            self.follow_net(None).await;
         }
         let count = events.len();
-        self.commit(count, |controller| controller.apply(events));
+        self.commit(count, |controller| controller.apply(events)).await;
     }
 
     /// Lets the model write, and everything else follow what it has written.
-    fn commit(&mut self, events: usize, work: impl FnOnce(&mut Controller<KernelTables>) -> Report) {
+    async fn commit(&mut self, events: usize, work: impl FnOnce(&mut Controller<KernelTables>) -> Report) {
         let (before, started) = (self.controller.tables().writes(), Instant::now());
         let report = work(&mut self.controller);
         let (duration, ops) = (started.elapsed(), self.controller.tables().writes() - before);
@@ -189,16 +192,16 @@ impl<'a> Control<'a> {
         let first = report.synced && !self.converged;
         self.converged |= report.synced;
         if report.routes_changed || first {
-            self.follow_routes();
+            self.follow_routes().await;
         }
         if first {
-            self.become_ready();
+            self.become_ready().await;
         }
     }
 
     /// The tables follow the cluster for the first time: now the programs may serve, and what is stale may go.
-    fn become_ready(&mut self) {
-        self.follow_programs();
+    async fn become_ready(&mut self) {
+        self.follow_programs().await;
         for family in [Family::V4, Family::V6] {
             let has_address = self.own.internal().iter().any(|ip| Family::of(*ip) == family);
             let found = uplinks(&self.started.net, &self.own, self.started.uplink.as_deref());
@@ -228,10 +231,10 @@ impl<'a> Control<'a> {
     }
 
     /// Attaches where a program is missing and detaches where one is not wanted; before the tables are whole, neither.
-    fn follow_programs(&mut self) {
+    async fn follow_programs(&mut self) {
         let mut failures = Vec::new();
         if !self.serving && self.converged {
-            match attach_everywhere(self.started) {
+            match attach_everywhere(self.started).await {
                 Ok(()) => self.serving = true,
                 Err(error) => failures.push(format!("{error:#}")),
             }
@@ -240,29 +243,29 @@ impl<'a> Control<'a> {
             let Started { net, attachments, programs, uplink, .. } = &mut *self.started;
             let found = uplinks(net, &self.own, uplink.as_deref());
             let wanted = Wanted::new(net, [found.v4, found.v6].into_iter().flatten());
-            attachments.attach_wanted(programs, &wanted, &mut failures);
+            attachments.attach_wanted(programs, &wanted, &mut failures).await;
             if self.converged {
-                attachments.detach_unwanted(net, &wanted, &mut failures);
+                attachments.detach_unwanted(net, &wanted, &mut failures).await;
             }
         }
         self.retry.set(PROGRAMS, failures, Instant::now());
     }
 
-    fn follow_routes(&mut self) {
+    async fn follow_routes(&mut self) {
         let mut failures = Vec::new();
-        routes::follow(&self.controller.routes(), self.converged, &mut failures);
+        routes::follow(&self.controller.routes(), self.converged, &mut failures).await;
         self.retry.set(ROUTES, failures, Instant::now());
     }
 
-    fn read_net(&mut self) {
-        match NodeNet::read() {
+    async fn read_net(&mut self) {
+        match NodeNet::read().await {
             Ok(net) => {
                 self.retry.set(NETLINK, Vec::new(), Instant::now());
                 if net != self.started.net {
-                    self.follow_net(Some(net));
+                    self.follow_net(Some(net)).await;
                 } else if self.converged {
                     // What has changed may be a route of ours.
-                    self.follow_routes();
+                    self.follow_routes().await;
                 }
             }
             Err(error) => self.retry.set(NETLINK, vec![error.to_string()], Instant::now()),
@@ -270,12 +273,12 @@ impl<'a> Control<'a> {
     }
 
     /// The node, or what is known of it, has changed.
-    fn follow_net(&mut self, net: Option<NodeNet>) {
+    async fn follow_net(&mut self, net: Option<NodeNet>) {
         if let Some(net) = net {
             self.started.net = net;
         }
         // A device has its programs before the tables lead to it.
-        self.follow_programs();
+        self.follow_programs().await;
         let found = uplinks(&self.started.net, &self.own, self.started.uplink.as_deref());
         let facts = facts(&self.started.net, &self.own, found);
         let mut names: Vec<_> =
@@ -283,34 +286,34 @@ impl<'a> Control<'a> {
         names.dedup();
         self.started.status.uplinks = names;
         self.started.status.pods = facts.endpoints.len();
-        self.commit(0, |controller| controller.set_facts(facts));
+        self.commit(0, |controller| controller.set_facts(facts)).await;
         self.ready_if_serving();
     }
 
-    fn try_again(&mut self) {
+    async fn try_again(&mut self) {
         if self.retry.failed(NETLINK) {
-            self.read_net();
+            self.read_net().await;
         }
         if self.retry.failed(PROGRAMS) {
-            self.follow_programs();
+            self.follow_programs().await;
         }
         if self.retry.failed(TABLES) {
-            self.commit(0, |controller| controller.apply([]));
+            self.commit(0, |controller| controller.apply([])).await;
         }
         if self.retry.failed(ROUTES) {
-            self.follow_routes();
+            self.follow_routes().await;
         }
         self.ready_if_serving();
     }
 
-    fn release(&mut self, result: Result<Reclaimed, TableError>) {
+    async fn release(&mut self, result: Result<Reclaimed, TableError>) {
         let result = result.and_then(|reclaimed| self.controller.release(&reclaimed));
         if let Err(error) = result {
             tracing::warn!("housekeeping: {error}; trying again");
         }
         // What was freed may be all that was missing.
         if self.retry.failed(TABLES) {
-            self.commit(0, |controller| controller.apply([]));
+            self.commit(0, |controller| controller.apply([])).await;
         }
     }
 
@@ -327,9 +330,9 @@ impl<'a> Control<'a> {
 }
 
 /// Lets our programs run at the sockets and wherever an earlier agent had its own, then removes what only those needed.
-fn attach_everywhere(started: &mut Started) -> Result<()> {
+async fn attach_everywhere(started: &mut Started) -> Result<()> {
     let Started { attachments, programs, migration, net, cgroup, .. } = started;
-    attachments.take_over(programs, net)?;
+    attachments.take_over(programs, net).await?;
     attachments.sockets(programs, cgroup.as_deref())?;
     let carried = migration.finish()?;
     if carried > 0 {

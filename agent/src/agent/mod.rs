@@ -16,11 +16,14 @@ mod routes;
 mod start;
 mod status;
 
+use std::pin::pin;
+
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::cli::{AgentArgs, Places};
+use crate::runtime;
 use crate::source::{SourceKind, Updates, kubernetes, manifests};
 
 use self::control::Control;
@@ -35,8 +38,7 @@ const WAITING: usize = 4;
 /// What keeps the agent from starting. Once it serves, it reports and tries again.
 pub(crate) fn run(args: &AgentArgs, places: &Places) -> Result<()> {
     log::start(&args.log, args.log_format)?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?;
+    let runtime = runtime::new()?;
     let result = runtime.block_on(serve(args, places));
     // A name that is being looked up must not keep the process.
     runtime.shutdown_background();
@@ -46,15 +48,17 @@ pub(crate) fn run(args: &AgentArgs, places: &Places) -> Result<()> {
 async fn serve(args: &AgentArgs, places: &Places) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let mut started = start::start(args, places)?;
+    let mut started = start::start(args, places).await?;
     let (sender, updates) = mpsc::channel(WAITING);
     start_source(args, sender).await?;
-    let mut control = Control::new(&mut started, updates)?;
-    tokio::select! {
-        result = control.run() => result,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-    }?;
+    let mut control = Control::new(&mut started, updates).await?;
+    let end = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    control.run(pin!(end)).await?;
     tracing::info!("ending; programs and tables stay and serve");
     Ok(())
 }

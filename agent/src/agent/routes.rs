@@ -4,8 +4,8 @@ use penstock_kernel::routes::{self, Route};
 use penstock_model::DesiredRoute;
 
 /// Makes the routes that are missing and, where asked to, removes those of ours that nobody wants.
-pub(super) fn follow(desired: &[DesiredRoute], prune: bool, failures: &mut Vec<String>) {
-    let own = match routes::own() {
+pub(super) async fn follow(desired: &[DesiredRoute], prune: bool, failures: &mut Vec<String>) {
+    let own = match routes::own().await {
         Ok(own) => own,
         Err(error) => {
             failures.push(format!("read the routes: {error}"));
@@ -14,14 +14,14 @@ pub(super) fn follow(desired: &[DesiredRoute], prune: bool, failures: &mut Vec<S
     };
     let (missing, surplus) = difference(desired, &own);
     for route in missing {
-        match routes::ensure(&route) {
+        match routes::ensure(&route).await {
             Ok(()) => tracing::debug!(%route, "made a route"),
             Err(error) => failures.push(error.to_string()),
         }
     }
     // Another way to the same range was changed in place above.
     for route in surplus.into_iter().filter(|_| prune) {
-        match routes::remove(&route) {
+        match routes::remove(&route).await {
             Ok(()) => tracing::debug!(%route, "removed a route"),
             Err(error) => failures.push(error.to_string()),
         }

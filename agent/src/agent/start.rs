@@ -46,7 +46,7 @@ impl Started {
 ///
 /// # Errors
 /// What is missing, by name, and what to do about it. Nothing was changed that a serving dataplane needs.
-pub(super) fn start(args: &AgentArgs, places: &Places) -> Result<Started> {
+pub(super) async fn start(args: &AgentArgs, places: &Places) -> Result<Started> {
     let features = features::check()
         .map_err(|missing| anyhow!(missing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
     let mode = device_mode(args.attach, features)?;
@@ -78,7 +78,7 @@ pub(super) fn start(args: &AgentArgs, places: &Places) -> Result<Started> {
 
     // Before the first look at the node, so that nothing is missed between the two.
     let monitor = Monitor::open()?;
-    let net = NodeNet::read()?;
+    let net = NodeNet::read().await?;
     if let Some(name) = &args.uplink {
         net.device_named(name).with_context(|| format!("--uplink {name}: there is no such device"))?;
     }

@@ -7,6 +7,8 @@ use penstock_abi::NextHop;
 use penstock_kernel::Tables;
 use penstock_kernel::node::NodeNet;
 
+use crate::runtime;
+
 /// The names of Services by index.
 pub(super) struct ServiceNames(HashMap<u32, String>);
 
@@ -39,7 +41,8 @@ pub(super) struct Hops<'a> {
 impl<'a> Hops<'a> {
     pub(super) fn new(tables: &'a Tables) -> Self {
         // Without names it is still the truth.
-        Self { tables, net: NodeNet::read().unwrap_or_default() }
+        let net = runtime::new().and_then(|runtime| Ok(runtime.block_on(NodeNet::read())?));
+        Self { tables, net: net.unwrap_or_default() }
     }
 
     pub(super) fn get(&self, index: u32) -> String {

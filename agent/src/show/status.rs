@@ -14,6 +14,7 @@ use super::names::ServiceNames;
 use super::render::{Row, json, line, table};
 use crate::agent::AgentStatus;
 use crate::cli::{Output, Places};
+use crate::runtime;
 
 /// Everything that is known of Penstock on this node.
 #[derive(Serialize)]
@@ -115,8 +116,10 @@ fn look(places: &Places, report: &mut Report) -> Result<()> {
     for counter in Counter::ALL {
         report.counters.insert(counter.label(), tables.counters.get(*counter as u32)?);
     }
-    let net = NodeNet::read()?;
-    let attached = Attacher::new(&pins, DeviceMode::Tcx).attached().context("read the links")?;
+    let runtime = runtime::new()?;
+    let net = runtime.block_on(NodeNet::read())?;
+    let attacher = Attacher::new(&pins, DeviceMode::Tcx);
+    let attached = runtime.block_on(attacher.attached()).context("read the links")?;
     for attachment in attached {
         let device = attachment.ifindex.map(|ifindex| match net.devices.get(&ifindex) {
             Some(device) => device.name.clone(),

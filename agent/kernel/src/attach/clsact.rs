@@ -10,10 +10,12 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::LinkMessage;
-use netlink_packet_route::tc::{TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcMessage, TcOption};
+use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::packet_route::tc::{
+    TcAttribute, TcBpfFlags, TcFilterBpfOption, TcHandle, TcMessage, TcOption,
+};
 
 use super::Change;
 use crate::bpffs::{Pins, remove_pin};
@@ -27,7 +29,7 @@ const HANDLE: u32 = 0x70;
 /// `ETH_P_ALL`.
 const ALL_PROTOCOLS: u16 = 3;
 
-pub(super) fn attach(
+pub(super) async fn attach(
     pins: &Pins,
     hook: Hook,
     program: BorrowedFd<'_>,
@@ -40,14 +42,16 @@ pub(super) fn attach(
         }
     };
     let mut netlink = open()?;
-    match netlink.request(RouteNetlinkMessage::NewQueueDiscipline(qdisc(ifindex)), NLM_F_CREATE | NLM_F_EXCL)
+    match netlink
+        .request(RouteNetlinkMessage::NewQueueDiscipline(qdisc(ifindex)), NLM_F_CREATE | NLM_F_EXCL)
+        .await
     {
         Ok(()) => record(pins, ifindex)?,
         Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
         Err(error) => return Err(failed("add clsact")(error)),
     }
     let there =
-        filters(&mut netlink, ifindex, hook).map_err(failed("list filters"))?.iter().any(is_ours(hook));
+        filters(&mut netlink, ifindex, hook).await.map_err(failed("list filters"))?.iter().any(is_ours(hook));
     let mut message = filter(hook, ifindex);
     message.attributes.push(TcAttribute::Kind("bpf".to_owned()));
     message.attributes.push(TcAttribute::Options(vec![
@@ -57,40 +61,44 @@ pub(super) fn attach(
     ]));
     netlink
         .request(RouteNetlinkMessage::NewTrafficFilter(message), NLM_F_CREATE)
+        .await
         .map_err(failed("add filter"))?;
     Ok(if there { Change::Replaced } else { Change::Attached })
 }
 
 /// Removes our filter, and the queueing discipline if we made it and nobody uses it.
-pub(super) fn detach(pins: &Pins, hook: Hook, ifindex: u32) -> Result<(), Error> {
+pub(super) async fn detach(pins: &Pins, hook: Hook, ifindex: u32) -> Result<(), Error> {
     let mut netlink = open()?;
     let what = || format!("{hook} on device {ifindex}");
-    let there = match filters(&mut netlink, ifindex, hook) {
+    let there = match filters(&mut netlink, ifindex, hook).await {
         Ok(filters) => filters.iter().any(is_ours(hook)),
         Err(error) if is_gone(&error) => false,
         Err(error) => return Err(Error::system("list filters", what())(error)),
     };
     if there {
         let request = RouteNetlinkMessage::DelTrafficFilter(filter(hook, ifindex));
-        gone_is_fine(netlink.request(request, 0)).map_err(Error::system("delete filter", what()))?;
+        gone_is_fine(netlink.request(request, 0).await).map_err(Error::system("delete filter", what()))?;
     }
     if fs::symlink_metadata(made_by_us(pins, ifindex)).is_ok() {
-        remove_empty(pins, &mut netlink, ifindex).map_err(Error::system("delete clsact", what()))?;
+        remove_empty(pins, &mut netlink, ifindex).await.map_err(Error::system("delete clsact", what()))?;
     }
     Ok(())
 }
 
 /// The hooks that our filters serve, with their devices.
-pub(super) fn attached() -> Result<Vec<(Hook, u32)>, Error> {
+pub(super) async fn attached() -> Result<Vec<(Hook, u32)>, Error> {
     let mut netlink = open()?;
     let mut found = Vec::new();
     let links = RouteNetlinkMessage::GetLink(LinkMessage::default());
-    for message in netlink.dump(links).map_err(Error::system("netlink dump", "links"))? {
+    for message in netlink.dump(links).await.map_err(Error::system("netlink dump", "links"))? {
         let RouteNetlinkMessage::NewLink(link) = message else { continue };
         let ifindex = link.header.index;
         for hook in Hook::POD.into_iter().chain(Hook::UPLINK) {
             // A device without a clsact has no filters to tell; one that is gone has none either.
-            if filters(&mut netlink, ifindex, hook).is_ok_and(|filters| filters.iter().any(is_ours(hook))) {
+            if filters(&mut netlink, ifindex, hook)
+                .await
+                .is_ok_and(|filters| filters.iter().any(is_ours(hook)))
+            {
                 found.push((hook, ifindex));
             }
         }
@@ -98,16 +106,16 @@ pub(super) fn attached() -> Result<Vec<(Hook, u32)>, Error> {
     Ok(found)
 }
 
-fn remove_empty(pins: &Pins, netlink: &mut Netlink, ifindex: u32) -> io::Result<()> {
+async fn remove_empty(pins: &Pins, netlink: &mut Netlink, ifindex: u32) -> io::Result<()> {
     for hook in Hook::POD {
-        match filters(netlink, ifindex, hook) {
+        match filters(netlink, ifindex, hook).await {
             Ok(filters) if !filters.is_empty() => return Ok(()),
             Ok(_) => {}
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(error),
         }
     }
-    gone_is_fine(netlink.request(RouteNetlinkMessage::DelQueueDiscipline(qdisc(ifindex)), 0))?;
+    gone_is_fine(netlink.request(RouteNetlinkMessage::DelQueueDiscipline(qdisc(ifindex)), 0).await)?;
     remove_pin(&made_by_us(pins, ifindex)).map_err(io::Error::other)
 }
 
@@ -144,10 +152,10 @@ fn is_ours(hook: Hook) -> impl Fn(&TcMessage) -> bool {
 }
 
 /// The filters of a device in a hook's direction.
-fn filters(netlink: &mut Netlink, ifindex: u32, hook: Hook) -> io::Result<Vec<TcMessage>> {
+async fn filters(netlink: &mut Netlink, ifindex: u32, hook: Hook) -> io::Result<Vec<TcMessage>> {
     let mut request = message(ifindex);
     request.header.parent = parent(hook);
-    let answers = netlink.dump(RouteNetlinkMessage::GetTrafficFilter(request))?;
+    let answers = netlink.dump(RouteNetlinkMessage::GetTrafficFilter(request)).await?;
     let filters = answers.into_iter().filter_map(|answer| match answer {
         RouteNetlinkMessage::NewTrafficFilter(filter) => Some(filter),
         _ => None,

@@ -71,18 +71,26 @@ impl Attacher {
     ///
     /// # Errors
     /// [`Error::NoDevice`] where the device is gone.
-    pub fn attach_device(&self, programs: &Programs, hook: Hook, ifindex: u32) -> Result<Change, Error> {
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn attach_device(
+        &self,
+        programs: &Programs,
+        hook: Hook,
+        ifindex: u32,
+    ) -> Result<Change, Error> {
         let program = programs.fd(hook)?;
         match self.mode {
             DeviceMode::Tcx => {
                 let pin = self.pins.link(hook, Some(ifindex));
                 let change = link::attach_tcx(&pin, hook, program, ifindex)?;
                 orphans::detach_tcx(hook, ifindex, &pin)?;
-                clsact::detach(&self.pins, hook, ifindex)?;
+                clsact::detach(&self.pins, hook, ifindex).await?;
                 Ok(change)
             }
             DeviceMode::Clsact => {
-                let change = clsact::attach(&self.pins, hook, program, ifindex)?;
+                let change = clsact::attach(&self.pins, hook, program, ifindex).await?;
                 self.detach_tcx(hook, ifindex)?;
                 Ok(change)
             }
@@ -93,8 +101,11 @@ impl Attacher {
     ///
     /// # Errors
     /// [`Error::System`].
-    pub fn detach_device(&self, hook: Hook, ifindex: u32) -> Result<(), Error> {
-        clsact::detach(&self.pins, hook, ifindex)?;
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn detach_device(&self, hook: Hook, ifindex: u32) -> Result<(), Error> {
+        clsact::detach(&self.pins, hook, ifindex).await?;
         self.detach_tcx(hook, ifindex)
     }
 
@@ -134,7 +145,10 @@ impl Attacher {
     ///
     /// # Errors
     /// [`Error::System`].
-    pub fn attached(&self) -> Result<Vec<Attachment>, Error> {
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn attached(&self) -> Result<Vec<Attachment>, Error> {
         let mut attachments = Vec::new();
         let folder = self.pins.links();
         for name in list(&folder)? {
@@ -149,7 +163,7 @@ impl Attacher {
             let alive = !matches!(info.target, LinkTarget::Device(0) | LinkTarget::Cgroup(0));
             attachments.push(Attachment { hook, ifindex, alive });
         }
-        for (hook, ifindex) in clsact::attached()? {
+        for (hook, ifindex) in clsact::attached().await? {
             attachments.push(Attachment { hook, ifindex: Some(ifindex), alive: true });
         }
         Ok(attachments)
@@ -159,8 +173,11 @@ impl Attacher {
     ///
     /// # Errors
     /// [`Error::System`].
-    pub fn forget_dead(&self) -> Result<(), Error> {
-        for attachment in self.attached()?.into_iter().filter(|attachment| !attachment.alive) {
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn forget_dead(&self) -> Result<(), Error> {
+        for attachment in self.attached().await?.into_iter().filter(|attachment| !attachment.alive) {
             remove_pin(&self.pins.link(attachment.hook, attachment.ifindex))?;
         }
         Ok(())

@@ -66,15 +66,25 @@ pub(crate) fn sandbox(test: impl FnOnce(&Sandbox) + Send + 'static) {
     }
 }
 
-/// As [`sandbox`], for what Linux 6.6 brought: an older kernel passes it by, and says so.
-pub(crate) fn sandbox_with_tcx(test: impl FnOnce(&Sandbox) + Send + 'static) {
+/// As [`sandbox`], for what waits for netlink.
+pub(crate) fn async_sandbox(test: impl AsyncFnOnce(&Sandbox) + Send + 'static) {
+    sandbox(|sandbox| block_on(test(sandbox)));
+}
+
+/// As [`async_sandbox`], for what Linux 6.6 brought: an older kernel passes it by, and says so.
+pub(crate) fn sandbox_with_tcx(test: impl AsyncFnOnce(&Sandbox) + Send + 'static) {
     sandbox(|sandbox| {
         if has_tcx() {
-            test(sandbox);
+            block_on(test(sandbox));
         } else {
             eprintln!("not for this kernel: TCX came with Linux 6.6");
         }
     });
+}
+
+/// Waits on this thread, and so in its network namespace.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// Whether this kernel is 6.6 or later, by what it can do.
