@@ -44,8 +44,8 @@ impl Attachments {
         wanted: &Wanted<'_>,
         failures: &mut Vec<String>,
     ) {
-        for ((hook, ifindex), device) in &wanted.0 {
-            if self.done.get(&(*hook, *ifindex)) == Some(&device.name) {
+        for ((hook, _), device) in &wanted.0 {
+            if self.has(*hook, device) {
                 continue;
             }
             if let Err(error) = self.attach(programs, *hook, device).await {
@@ -100,6 +100,11 @@ impl Attachments {
         }
     }
 
+    /// Whether the device has the program of a hook.
+    pub(super) fn has(&self, hook: Hook, device: &Device) -> bool {
+        self.done.get(&(hook, device.ifindex)) == Some(&device.name)
+    }
+
     /// Attaches the hooks of sockets below the group; without one, detaches them.
     ///
     /// # Errors
@@ -140,7 +145,13 @@ pub(super) struct Wanted<'a>(Vec<((Hook, u32), &'a Device)>);
 
 impl<'a> Wanted<'a> {
     /// Every pod's device, then the uplinks.
-    pub(super) fn new(net: &'a NodeNet, uplinks: impl IntoIterator<Item = &'a Device>) -> Self {
+    ///
+    /// What the node itself sends out through an uplink is looked at only where `egress` says so of the device.
+    pub(super) fn new(
+        net: &'a NodeNet,
+        uplinks: impl IntoIterator<Item = &'a Device>,
+        egress: impl Fn(&Device) -> bool,
+    ) -> Self {
         let pods: BTreeMap<_, _> = net
             .endpoints
             .keys()
@@ -151,6 +162,7 @@ impl<'a> Wanted<'a> {
         let mut wanted = Vec::new();
         for (hooks, devices) in [(Hook::POD, pods), (Hook::UPLINK, uplinks)] {
             for device in devices.into_values() {
+                let hooks = hooks.into_iter().filter(|hook| *hook != Hook::UplinkEgress || egress(device));
                 wanted.extend(hooks.map(|hook| ((hook, device.ifindex), device)));
             }
         }
@@ -171,11 +183,14 @@ mod tests {
             ..NodeNet::default()
         };
         let uplink = device(2);
-        let wanted = Wanted::new(&net, [&uplink, &uplink]);
-        let keys: Vec<_> = wanted.0.iter().map(|(key, _)| *key).collect();
+        let keys = |egress: bool| -> Vec<_> {
+            let wanted = Wanted::new(&net, [&uplink, &uplink], |_| egress);
+            wanted.0.iter().map(|(key, _)| *key).collect()
+        };
         assert_eq!(
-            keys,
+            keys(true),
             [(Hook::PodEgress, 5), (Hook::PodIngress, 5), (Hook::UplinkIngress, 2), (Hook::UplinkEgress, 2)]
         );
+        assert_eq!(keys(false), [(Hook::PodEgress, 5), (Hook::PodIngress, 5), (Hook::UplinkIngress, 2)]);
     }
 }

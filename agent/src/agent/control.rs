@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use penstock_kernel::Hook;
 use penstock_kernel::node::NodeNet;
 use penstock_model::objects::Event;
 use penstock_model::tables::{Family, TableError};
@@ -240,9 +241,12 @@ impl<'a> Control<'a> {
             }
         }
         if self.serving {
-            let Started { net, attachments, programs, uplink, .. } = &mut *self.started;
+            let Started { net, attachments, programs, uplink, cgroup, .. } = &mut *self.started;
             let found = uplinks(net, &self.own, uplink.as_deref());
-            let wanted = Wanted::new(net, [found.v4, found.v6].into_iter().flatten());
+            // The node's own calls are translated at the socket. Where they are not, or were not until this agent came, its packets
+            // are: a flow that began that way needs it until it ends.
+            let egress = |device: &_| cgroup.is_none() || attachments.has(Hook::UplinkEgress, device);
+            let wanted = Wanted::new(net, [found.v4, found.v6].into_iter().flatten(), egress);
             attachments.attach_wanted(programs, &wanted, &mut failures).await;
             if self.converged {
                 attachments.detach_unwanted(net, &wanted, &mut failures).await;

@@ -89,6 +89,12 @@ pub(super) async fn start(args: &AgentArgs, places: &Places) -> Result<Started> 
     let restored = restored && !(migration.is_pending() && is_empty(&tables)?);
     tables.config.store_u32(0, std::mem::offset_of!(Config, event_sample), args.event_sample)?;
     sysctl::enable_forwarding()?;
+    if status.cgroup.is_none() && sysctl::reverse_path_filter_of_all() {
+        tracing::warn!(
+            "net.ipv4.conf.all.rp_filter is on: without the socket hooks, this node's own programs reach no Service backend on this \
+             node; set it to 0"
+        );
+    }
     tracing::info!(
         node = args.node,
         source = status.source,

@@ -29,12 +29,7 @@ impl Row for DropRow {
     const TITLES: &'static [&'static str] = &["REASON", "#PACKETS", "#BYTES", "DESCRIPTION"];
 
     fn cells(&self) -> Vec<String> {
-        vec![
-            self.reason.into(),
-            self.packets.to_string(),
-            self.bytes.to_string(),
-            self.description.into(),
-        ]
+        vec![self.reason.into(), self.packets.to_string(), self.bytes.to_string(), self.description.into()]
     }
 }
 
