@@ -10,8 +10,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use nix::net::if_::if_nametoindex;
-use penstock_abi::{FrontendKey, Port, Protocol};
+use penstock_abi::{Counter, FrontendKey, Port, Protocol, Reason};
 use penstock_kernel::sys::{Link, attach_types};
+use penstock_kernel::{Pins, Tables};
 use penstock_tests::lab::{AgentOptions, Family as LabFamily, Lab, Pod, Runs as _, ServicePort};
 use yardsticks::{MinimalBackend, MinimalService};
 
@@ -109,6 +110,9 @@ pub(crate) fn run([few, many]: [u32; 2], effort: &Effort) -> Result<Vec<Figure>>
         }
         figures.extend(compare(exchange, &paths, &rates));
     }
+    for path in paths.iter().filter(|path| path.lab.node(1).agent_pid().is_some()) {
+        figures.push(path.drops()?);
+    }
     figures.extend(paths.iter().filter_map(Path::agent_memory));
     Ok(figures)
 }
@@ -186,6 +190,24 @@ impl Path {
         ensure!(output.status.success(), "the client of {} has failed", self.kind.name());
         let text = String::from_utf8_lossy(&output.stdout);
         text.trim().parse().with_context(|| format!("the client said {text:?}"))
+    }
+
+    /// What Penstock has dropped on this path until now: a packet that is sent again costs a rate more than any program.
+    fn drops(&self) -> Result<Figure> {
+        let tables = Tables::open(&Pins::new(self.lab.node(1).bpffs()))?;
+        let mut packets = 0;
+        let mut reasons = String::new();
+        for reason in Reason::ALL {
+            let count = tables.drops.get(*reason as u32)?.packets;
+            packets += count;
+            if count > 0 {
+                let _ = write!(reasons, ", {reason} {count}");
+            }
+        }
+        let clashes = tables.counters.get(Counter::PortClash as u32)?;
+        let case =
+            format!("{}, {} Services{reasons}; {clashes} port clashes", self.kind.name(), self.services);
+        Ok(Figure::new("packets dropped", case, packets as f64, ""))
     }
 
     /// What the agent's process takes.
