@@ -44,6 +44,8 @@ pub struct Controller<T> {
     synced: bool,
     /// What a former agent left and nobody wants is still to be removed.
     prune: bool,
+    /// The sources could read all that they hold.
+    complete: bool,
 }
 
 impl<T: Tables> Controller<T> {
@@ -64,6 +66,7 @@ impl<T: Tables> Controller<T> {
             pods_are_stale: true,
             synced: false,
             prune: true,
+            complete: true,
         })
     }
 
@@ -77,6 +80,12 @@ impl<T: Tables> Controller<T> {
         self.take_changes(changes, &mut report);
         self.commit(&mut report);
         report
+    }
+
+    /// Whether the sources could read all that they hold. While they could not, what a former agent left stays: whatever is
+    /// missing may be in what cannot be read. Takes effect with the next call of [`Controller::apply`].
+    pub fn set_complete(&mut self, complete: bool) {
+        self.complete = complete;
     }
 
     /// Replaces what is known of this node, and commits what that changes.
@@ -216,7 +225,15 @@ impl<T: Tables> Controller<T> {
     /// Endpoints first, then all frontends together, then what is removed: so a frontend that goes from one Service to
     /// another leads somewhere all the time.
     fn commit_services(&mut self, report: &mut Report) {
-        let stale = std::mem::take(&mut self.stale);
+        let mut stale = std::mem::take(&mut self.stale);
+        if self.prune && !self.complete {
+            // Without a single slice the endpoints are unknown rather than none.
+            let view = &self.view;
+            let unknown = |name: &_| {
+                view.service(name).is_some_and(|view| view.service.is_some() && view.slices.is_empty())
+            };
+            self.stale.extend(stale.extract_if(.., |name| unknown(name)));
+        }
         let mut frontends = Vec::new();
         let mut names = Vec::new();
         for name in &stale {
@@ -243,7 +260,7 @@ impl<T: Tables> Controller<T> {
             self.stale.extend(stale);
             report.failures.push(Failure { what: "the removal of frontends".into(), error: error.error });
         }
-        if std::mem::take(&mut self.prune) {
+        if self.complete && std::mem::take(&mut self.prune) {
             self.condemned.extend(self.executor.applied.unowned_services());
         }
         self.remove_condemned(report);

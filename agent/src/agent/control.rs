@@ -144,17 +144,20 @@ impl<'a> Control<'a> {
     async fn take_updates(&mut self, first: Update) {
         let mut events = Vec::new();
         let mut next = Some(first);
+        let mut completed = false;
         while let Some(update) = next {
             match update {
                 Update::Events(more) => events.extend(more),
                 Update::Health(health) => {
+                    self.controller.set_complete(!health.incomplete);
+                    completed = !health.incomplete && !self.started.status.source_problems.is_empty();
                     self.started.status.source_problems = health.problems;
                     self.started.status.ignored_objects = health.ignored;
                 }
             }
             next = if events.len() < COALESCE { self.updates.try_recv().ok() } else { None };
         }
-        if !events.is_empty() {
+        if completed || !events.is_empty() {
             self.take_events(events).await;
         }
     }

@@ -27,6 +27,8 @@ pub(crate) enum Update {
 pub(crate) struct Health {
     /// What cannot be read at present, one line each.
     pub(crate) problems: Vec<String>,
+    /// Some of what the source holds could not be read, so that objects may be missing.
+    pub(crate) incomplete: bool,
     /// Objects of kinds that the agent has no use for.
     pub(crate) ignored: usize,
 }

@@ -77,9 +77,10 @@ macro_rules! connect {
         #[cgroup_sock_addr($hook)]
         fn $name(ctx: SockAddrContext) -> i32 {
             let raw = ctx.sock_addr;
-            // SAFETY: fields' addresses are computed.
-            let (port, protocol) =
-                unsafe { (load(&raw const (*raw).user_port), load(&raw const (*raw).protocol)) };
+            // SAFETY: a field's address is computed.
+            let port = load(unsafe { &raw const (*raw).user_port });
+            // SAFETY: a field's address is computed.
+            let protocol = load(unsafe { &raw const (*raw).protocol });
             let (addr, port) = ($get(raw), Port(port as u16));
             let key = FrontendKey::cluster(addr, port, Protocol(protocol as u8));
             // SAFETY: a copy is taken at once.

@@ -95,7 +95,7 @@ fn open(key: &FlowKey<Addr4>, client_ifindex: u32) -> Option<MinimalFlow> {
     let service = unsafe { FRONTENDS4.get(frontend).copied() }?;
     // SAFETY: the helper only returns a word.
     let random = u64::from(unsafe { bpf_get_prandom_u32() });
-    let index = service.first + (random * u64::from(service.count) >> 32) as u32;
+    let index = service.first + ((random * u64::from(service.count)) >> 32) as u32;
     let backend = BACKENDS4.get(index)?;
     let flow = MinimalFlow { addr: backend.addr, port: backend.port, is_answer: 0, ifindex: backend.ifindex };
     let answer = MinimalFlow { addr: key.dst, port: key.dport, is_answer: 1, ifindex: client_ifindex };

@@ -181,3 +181,38 @@ fn restart(tables: MemoryTables, cluster: &Cluster) -> Result<(), TestCaseError>
     prop_assert_eq!(used(&dump), used(&expected));
     Ok(())
 }
+
+#[test]
+fn what_a_former_agent_left_stays_while_a_source_cannot_read_all_that_it_holds() {
+    let mut cluster = Cluster::default();
+    for id in [0, 1] {
+        cluster.apply(&Action::Service { id, vip: id, ports: 0, created: None, dual: false });
+        cluster.apply(&Action::Slice { id, service: id, v6: false, states: vec![1, 1] });
+    }
+    let mut former = controller(MemoryTables::default());
+    former.apply(cluster.told_whole());
+    let before = Meaning::of(&former.dump().unwrap());
+    let tables = former.tables().clone();
+
+    // A Service that is not told, and one whose endpoints are not.
+    let mut readable = cluster.clone();
+    readable.apply(&Action::Delete { kind: 0, id: 0 });
+    readable.apply(&Action::Delete { kind: 1, id: 1 });
+    let mut controller = Controller::new(facts(), tables).unwrap();
+    controller.set_complete(false);
+    assert!(controller.apply(readable.told_whole()).synced);
+    assert_eq!(Meaning::of(&controller.dump().unwrap()), before);
+
+    // A Service that is told whole is served meanwhile.
+    cluster.apply(&Action::Service { id: 2, vip: 2, ports: 0, created: None, dual: false });
+    readable.apply(&Action::Service { id: 2, vip: 2, ports: 0, created: None, dual: false });
+    cluster.apply(&Action::Slice { id: 2, service: 2, v6: false, states: vec![1] });
+    readable.apply(&Action::Slice { id: 2, service: 2, v6: false, states: vec![1] });
+    controller.apply(readable.told_whole());
+    assert_eq!(Meaning::of(&controller.dump().unwrap()), Meaning::of(&fresh(&cluster)));
+
+    controller.set_complete(true);
+    controller.apply([]);
+    settle(&mut controller);
+    assert_eq!(Meaning::of(&controller.dump().unwrap()), Meaning::of(&fresh(&readable)));
+}

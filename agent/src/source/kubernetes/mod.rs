@@ -148,7 +148,7 @@ impl Gathering {
     fn health(&self) -> Health {
         let problems =
             self.problems.iter().map(|(kind, trouble)| format!("{kind}: {}", trouble.message)).collect();
-        Health { problems, ignored: 0 }
+        Health { problems, ..Health::default() }
     }
 }
 

@@ -187,7 +187,8 @@ impl Folder {
             problems.push(format!("{key} is defined more than once, in {}", paths.join(" and ")));
         }
         let ignored = self.files.values().flat_map(|file| &file.documents).map(|held| held.ignored).sum();
-        Health { problems, ignored }
+        let incomplete = self.files.values().any(|file| !file.problems.is_empty());
+        Health { problems, incomplete, ignored }
     }
 }
 

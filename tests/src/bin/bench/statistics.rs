@@ -63,7 +63,7 @@ mod tests {
     fn the_interval_holds_the_median_and_lies_within_the_values() {
         let values = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0];
         let (low, high) = interval_of_median(&values);
-        assert!(1.0 <= low && low <= 4.0 && 4.0 <= high && high <= 7.0, "{low} to {high}");
+        assert!((1.0..=4.0).contains(&low) && (4.0..=7.0).contains(&high), "{low} to {high}");
         assert_eq!(interval_of_median(&[2.0, 2.0]), (2.0, 2.0));
     }
 }
