@@ -163,7 +163,7 @@ impl Report {
 /// A number with three digits that mean something, and its unit.
 fn number(value: f64, unit: &str) -> String {
     let digits = match value.abs() {
-        v if v >= 100.0 => 0,
+        v if v >= 100.0 || v == 0.0 => 0,
         v if v >= 10.0 => 1,
         v if v >= 0.1 => 2,
         _ => 4,
