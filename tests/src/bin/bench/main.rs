@@ -69,10 +69,11 @@ fn main() -> Result<()> {
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
     let mut report = Report::new(arguments.quick);
     if wanted(Part::Packets) {
-        for services in SERVICES {
-            let figures = packets::run(services, &effort)?;
-            report.group(&format!("Packets of a pod to a Service, at TC, {services} Services"), figures);
-        }
+        let [few, many] = SERVICES;
+        let [few_figures, many_figures, growth] = packets::run(SERVICES, &effort)?;
+        report.group(&format!("Packets of a pod to a Service, at TC, {few} Services"), few_figures);
+        report.group(&format!("Packets of a pod to a Service, at TC, {many} Services"), many_figures);
+        report.group("What many Services cost a packet", growth);
     }
     if wanted(Part::Connect) {
         let services = SERVICES[1];

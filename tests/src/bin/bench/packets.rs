@@ -91,8 +91,24 @@ const TARGETS: [Target; 5] = [
     Target { place: 2, name: "penstock", family: Family::V6, is_empty: false },
 ];
 
-/// Measures, with so many Services in the tables.
-pub(crate) fn run(services: u32, effort: &Effort) -> Result<Vec<Figure>> {
+/// The most that many Services may cost over few: cache misses of larger tables.
+const GROWTH_GOAL: f64 = 1.5;
+
+/// Measures at each number of Services in the tables. Gives the figures of each, and how they differ.
+pub(crate) fn run(services: [u32; 2], effort: &Effort) -> Result<[Vec<Figure>; 3]> {
+    let [few, many] = services;
+    let (figures, few_medians) = at(few, effort)?;
+    let (more_figures, many_medians) = at(many, effort)?;
+    let growth =
+        Case::ALL.iter().zip(few_medians.iter().zip(&many_medians)).map(|(case, (few_ns, many_ns))| {
+            let case = format!("{}; {many} over {few} Services", case.name());
+            Figure::new("Penstock IPv4, net", case, many_ns / few_ns, "").goal(Goal::AtMost(GROWTH_GOAL))
+        });
+    Ok([figures, more_figures, growth.collect()])
+}
+
+/// The figures, and Penstock's median of each case.
+fn at(services: u32, effort: &Effort) -> Result<(Vec<Figure>, Vec<f64>)> {
     sandbox::run(|| {
         let world = World::new(services, Protocol::TCP)?;
         let programs: [&Program; 3] = [
@@ -103,15 +119,18 @@ pub(crate) fn run(services: u32, effort: &Effort) -> Result<Vec<Figure>> {
         for (place, program) in (0..).zip(programs) {
             world.yardsticks.set_target(place, program)?;
         }
-        let mut figures = Vec::new();
+        let (mut figures, mut medians) = (Vec::new(), Vec::new());
         for case in Case::ALL {
-            figures.extend(measure(&world, case, effort)?);
+            let (more, median) = measure(&world, case, effort)?;
+            figures.extend(more);
+            medians.push(median);
         }
-        Ok(figures)
+        Ok((figures, medians))
     })
 }
 
-fn measure(world: &World, case: Case, effort: &Effort) -> Result<Vec<Figure>> {
+/// The figures of a case, and Penstock's median.
+fn measure(world: &World, case: Case, effort: &Effort) -> Result<(Vec<Figure>, f64)> {
     for target in &TARGETS {
         check(world, target, case)?;
         pass(world, target, case, effort.passes)?;
@@ -138,7 +157,7 @@ fn measure(world: &World, case: Case, effort: &Effort) -> Result<Vec<Figure>> {
         Figure::median("Penstock IPv6, net", &conditions, &v6, "ns"),
         Figure::new("IPv6 over IPv4, net", &conditions, median(&v6) / median(&v4), ""),
     ];
-    Ok(figures)
+    Ok((figures, median(&v4)))
 }
 
 /// One pass by itself has the verdict that the case is about; otherwise the figure would be of something else.
