@@ -41,8 +41,8 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Starts agents with these options, then the loads.
-    pub fn start(options: &AgentOptions, connections: Connections) -> Result<Self> {
+    /// Starts agents with these options, then the loads, each of which pauses for so many milliseconds after a request.
+    pub fn start(options: &AgentOptions, connections: Connections, pause_ms: u64) -> Result<Self> {
         let lab = Lab::new(2)?;
         let (client, near, far) =
             (lab.node(1).pod("client")?, lab.node(1).pod("near")?, lab.node(2).pod("far")?);
@@ -61,7 +61,7 @@ impl Traffic {
                 for family in Family::BOTH {
                     let ask = Ask {
                         timeout_ms: 10_000,
-                        ..Ask::new(service.address(family, protocol), style).every_ms(2)
+                        ..Ask::new(service.address(family, protocol), style).every_ms(pause_ms)
                     };
                     traffic.loads.push((ask.clone(), traffic.client.load(&ask)?));
                 }

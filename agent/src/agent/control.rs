@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use penstock_kernel::Hook;
 use penstock_kernel::node::NodeNet;
+use penstock_kernel::{Hook, sys};
 use penstock_model::objects::Event;
 use penstock_model::tables::{Family, TableError};
 use penstock_model::{Controller, Reclaimed, Report};
@@ -231,6 +231,7 @@ impl<'a> Control<'a> {
                 pods = self.started.status.pods,
                 "ready"
             );
+            sys::heap::trim();
         }
     }
 

@@ -38,6 +38,7 @@ const WAITING: usize = 4;
 /// What keeps the agent from starting. Once it serves, it reports and tries again.
 pub(crate) fn run(args: &AgentArgs, places: &Places) -> Result<()> {
     log::start(&args.log, args.log_format)?;
+    penstock_kernel::sys::heap::use_one_arena();
     let runtime = runtime::new()?;
     let result = runtime.block_on(serve(args, places));
     // A name that is being looked up must not keep the process.

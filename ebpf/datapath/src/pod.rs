@@ -60,7 +60,7 @@ pub(crate) fn serve<F: Family>(
         let frontend = FrontendKey::cluster(key.dst, key.dport, key.protocol);
         let Some(service) = tables.frontend(&frontend) else { return Ok(None) };
         if let Some(backend) = open(tables, parsed, service)? {
-            began::<F>(tables, key, service, backend);
+            began::<F>(tables, || *key, service, backend);
         }
     }
     Err(Reason::FlowTableFull)

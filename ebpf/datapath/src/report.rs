@@ -23,13 +23,23 @@ pub(crate) fn dropped<F: Family>(
     }
 }
 
-/// A flow got a backend.
-#[inline(never)]
-pub(crate) fn began<F: Family>(tables: &impl NodeTables, key: &FlowKey<F::Addr>, service: u32, backend: u32) {
+/// A flow got a backend. The tuple is asked for only where the event is recorded.
+#[inline(always)]
+pub(crate) fn began<F: Family>(
+    tables: &impl NodeTables,
+    key: impl FnOnce() -> FlowKey<F::Addr>,
+    service: u32,
+    backend: u32,
+) {
     tables.count_flow(service);
     if tables.samples_event() {
-        tables.record(Event { kind: EventKind::NewFlow as u8, service, backend, ..about::<F>(key) });
+        record_begin::<F>(tables, &key(), service, backend);
     }
+}
+
+#[inline(never)]
+fn record_begin<F: Family>(tables: &impl NodeTables, key: &FlowKey<F::Addr>, service: u32, backend: u32) {
+    tables.record(Event { kind: EventKind::NewFlow as u8, service, backend, ..about::<F>(key) });
 }
 
 #[inline(always)]

@@ -45,7 +45,7 @@ pub fn connect<F: Family>(call: &mut impl SocketCall<F>, tables: &impl Tables<F>
         Ok(chosen) => chosen,
         Err(reason) => return unserved::<F>(tables, addr, port, call.protocol(), reason),
     };
-    began::<F>(tables, &asked::<F>(addr, port, call.protocol()), service, chosen.index);
+    began::<F>(tables, || asked::<F>(addr, port, call.protocol()), service, chosen.index);
     call.set_peer(&peer::<F>(addr, port, &chosen));
     call.set_remote(chosen.backend.addr, chosen.backend.port);
     Answer::Proceed
@@ -79,7 +79,7 @@ pub fn sendmsg<F: Family>(call: &mut impl SocketCall<F>, tables: &impl Tables<F>
     let Chosen { backend, .. } = &chosen;
     let key = UdpPeerKey::new(call.cookie(), backend.addr, backend.port);
     tables.set_udp_peer(&key, &UdpPeer { tag: key.tag(), frontend: addr, port, _pad: 0 });
-    began::<F>(tables, &asked::<F>(addr, port, call.protocol()), service, chosen.index);
+    began::<F>(tables, || asked::<F>(addr, port, call.protocol()), service, chosen.index);
     call.set_peer(&peer::<F>(addr, port, &chosen));
     call.set_remote(backend.addr, backend.port);
     Answer::Proceed

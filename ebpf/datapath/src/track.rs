@@ -256,20 +256,28 @@ pub(crate) fn open<F: Family, T: Tables<F>>(
 }
 
 /// Finds the flow a source port whose answers are nobody else's, and inserts the half for them.
+///
+/// The first port tried follows from the client's own: one to one for each frontend. So a connection that follows another
+/// of the same client port is one to the backend as well, and its SYN has the higher sequence number and timestamp that a
+/// socket in TIME-WAIT there asks for (RFC 6191); at a port chosen at random it waits a second for its second SYN. And a
+/// client that goes through all of its ports finds each place free again, however many closed connections are still
+/// kept. Then ports are tried at random.
 #[inline(always)]
 fn insert_way_back<F: Family, T: Tables<F>>(
     tables: &T,
     back: &mut FlowKey<F::Addr>,
     flow: &mut Flow<F::Addr>,
 ) -> Result<(), Reason> {
+    // The half for the answers gives the client its own port and the frontend's address back.
+    back.dport = preferred_port(flow.dport, flow.src.fold());
     for _ in 0..PORT_TRIES {
-        back.dport = source_port(tables.random());
         flow.tag = back.tag();
         match tables.insert_flow(back, flow) {
             Inserted::Yes => return Ok(()),
             Inserted::Exists => tables.count(Counter::PortClash),
             Inserted::Full => return Err(Reason::FlowTableFull),
         }
+        back.dport = source_port(tables.random());
     }
     Err(Reason::NoSourcePort)
 }
@@ -280,9 +288,30 @@ const fn source_port(random: u32) -> Port {
     Port::new(FIRST_SOURCE_PORT + ((random as u64 * SOURCE_PORTS as u64) >> 32) as u16)
 }
 
+/// A port of the range for a client's port: another one for each of any [`SOURCE_PORTS`] neighbours (the default range of
+/// outgoing connections has fewer), shifted by the frontend, so that flows of one client port to several frontends seldom
+/// meet.
+#[inline(always)]
+const fn preferred_port(client: Port, frontend: u32) -> Port {
+    let shift = frontend.wrapping_mul(0x9e37_79b1) >> 16;
+    let place = (client.get() as u32 + shift) % SOURCE_PORTS as u32;
+    Port::new(FIRST_SOURCE_PORT + place as u16)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_port_of_a_client_prefers_a_source_port_of_its_own() {
+        // Linux's default range of outgoing ports, to a frontend's address as its octets are in memory.
+        let mut taken = [false; SOURCE_PORTS as usize];
+        for client in 32_768..=60_999 {
+            let port = preferred_port(Port::new(client), u32::from_ne_bytes([10, 96, 0, 1])).get();
+            let place = &mut taken[usize::from(port - FIRST_SOURCE_PORT)];
+            assert!(!core::mem::replace(place, true), "port {port} is preferred twice");
+        }
+    }
 
     #[test]
     fn source_ports_stay_between_the_privileged_and_the_ephemeral_ones() {

@@ -6,6 +6,9 @@ use nix::sys::signal::Signal;
 use penstock_tests::lab::AgentOptions;
 use penstock_tests::traffic::{Connections, Traffic};
 
+/// An emulated processor must have time left for the agents beside sixteen loads.
+const PAUSE_MS: u64 = 100;
+
 fn main() -> Result<()> {
     for without_socket_hooks in [false, true] {
         let options = AgentOptions { without_socket_hooks, ..AgentOptions::default() };
@@ -17,7 +20,7 @@ fn main() -> Result<()> {
 }
 
 fn live(options: &AgentOptions) -> Result<()> {
-    let traffic = Traffic::start(options, Connections::OpenAndNew)?;
+    let traffic = Traffic::start(options, Connections::OpenAndNew, PAUSE_MS)?;
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
         traffic.end_agents(signal)?;
         traffic.goes_on().with_context(|| format!("without agents, after {signal}"))?;

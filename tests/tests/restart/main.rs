@@ -10,6 +10,9 @@ use penstock_tests::lab::{AgentOptions, Attach, Lab, Runs};
 use penstock_tests::needs;
 use penstock_tests::traffic::{Connections, Traffic};
 
+/// Between a request and the next one: half a thousand a second of each kind meet every step of an agent.
+const PAUSE_MS: u64 = 2;
+
 fn options(arguments: &[&str]) -> AgentOptions {
     AgentOptions {
         arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
@@ -28,7 +31,7 @@ fn survives(
     first: &AgentOptions,
     next: &[AgentOptions],
 ) -> Result<()> {
-    let traffic = Traffic::start(first, connections)?;
+    let traffic = Traffic::start(first, connections, PAUSE_MS)?;
     for options in next {
         traffic.end_agents(signal)?;
         traffic.goes_on().context("without an agent")?;
@@ -113,7 +116,7 @@ fn filters_of_clsact_outlive_their_agent_and_are_found_again() -> Result<()> {
 #[test]
 fn an_agent_that_was_killed_while_it_started_is_followed_by_one_that_serves() -> Result<()> {
     needs!(Agent);
-    let traffic = Traffic::start(&options(&[]), Connections::OpenAndNew)?;
+    let traffic = Traffic::start(&options(&[]), Connections::OpenAndNew, PAUSE_MS)?;
     let same = options(&[]);
     for patience in [0, 5, 10, 20, 40, 80, 160] {
         traffic.end_agents(Signal::SIGKILL)?;
@@ -130,7 +133,7 @@ fn an_agent_that_was_killed_while_it_started_is_followed_by_one_that_serves() ->
 #[test]
 fn nothing_is_pruned_before_the_manifests_were_read() -> Result<()> {
     needs!(Agent);
-    let traffic = Traffic::start(&options(&[]), Connections::OpenAndNew)?;
+    let traffic = Traffic::start(&options(&[]), Connections::OpenAndNew, PAUSE_MS)?;
     traffic.end_agents(Signal::SIGKILL)?;
     let manifests = traffic.lab.manifests();
     let away = manifests.with_extension("away");

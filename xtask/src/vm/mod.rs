@@ -79,11 +79,12 @@ impl Load {
     /// The packet tests, and the agent attached, killed and restarted with traffic running.
     fn tests() -> Result<Self> {
         let object = bpf::build(workspace::PROGRAMS)?;
-        build::binaries(Profile::Debug, &object)?;
-        let agent = build::binary(Profile::Debug)?;
+        // Emulation is slow enough without debug builds.
+        build::binaries(Profile::Release, &object)?;
+        let agent = build::binary(Profile::Release)?;
         let packet = test::binary(test::Tier::Packet, &object)?;
-        let smoke = build::artifact(Profile::Debug, "vm-smoke")?;
-        let probe = build::artifact(Profile::Debug, "pst-probe")?;
+        let smoke = build::artifact(Profile::Release, "vm-smoke")?;
+        let probe = build::artifact(Profile::Release, "pst-probe")?;
         let step = |name: &str, program: &Path| Step {
             name: name.to_owned(),
             command: vec![program.to_string_lossy().into_owned()],

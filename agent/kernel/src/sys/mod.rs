@@ -6,6 +6,7 @@
 mod attr;
 mod clock;
 mod fs;
+pub mod heap;
 mod link;
 mod map;
 mod mapping;
