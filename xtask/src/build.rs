@@ -12,7 +12,7 @@ pub(crate) const OBJECT: &str = "PENSTOCK_BPF_OBJECT";
 /// Which binary to build.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Optimise, as for a machine that serves traffic
+    /// Optimise, as for a machine that serves traffic; without this the programs log each verdict
     #[arg(long)]
     release: bool,
 }
@@ -27,7 +27,10 @@ pub(crate) enum Profile {
 /// Builds the agent and prints the binary's path.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let profile = if args.release { Profile::Release } else { Profile::Debug };
-    let object = bpf::build(workspace::PROGRAMS)?;
+    let object = match profile {
+        Profile::Debug => bpf::build_logging()?,
+        Profile::Release => bpf::build(workspace::PROGRAMS)?,
+    };
     shell::run(cargo(profile, &object).args(["--package", workspace::AGENT]))?;
     println!("{}", binary(profile)?.display());
     Ok(())

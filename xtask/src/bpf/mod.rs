@@ -30,8 +30,17 @@ pub(crate) fn run() -> Result<()> {
 /// # Errors
 /// Where the kernel would refuse a program that the compiler did not: a stack too deep, a panic that can be reached.
 pub(crate) fn build(package: &str) -> Result<PathBuf> {
+    build_with(package, &[])
+}
+
+/// As [`build`], of Penstock's own programs, which then tell of each verdict through the agent's log: for debug builds.
+pub(crate) fn build_logging() -> Result<PathBuf> {
+    build_with(workspace::PROGRAMS, &["--features", "log"])
+}
+
+fn build_with(package: &str, features: &[&str]) -> Result<PathBuf> {
     setup::bpf_toolchain()?;
-    shell::run(cargo("build", package).args(["--bin", package]))?;
+    shell::run(cargo("build", package).args(["--bin", package]).args(features))?;
     let object = workspace::target().join("bpf").join(TARGET).join("bpf").join(package);
     let object =
         object.canonicalize().with_context(|| format!("the build left no object at {}", object.display()))?;
