@@ -268,15 +268,15 @@ impl ClusterView {
     }
 
     fn set_slice(&mut self, name: QualifiedName, owner: QualifiedName, slice: Slice, changes: &mut Changes) {
-        if self.slices.get(&name).is_some_and(|known| *known != owner) {
-            self.remove_slice(&name, changes);
-        }
-        let slices = &mut self.services.entry(owner.clone()).or_default().slices;
-        match slices.iter_mut().find(|known| known.name == slice.name) {
+        let known = self.services.get_mut(&owner).map(|view| &mut view.slices);
+        let known = known.and_then(|slices| slices.iter_mut().find(|known| known.name == slice.name));
+        match known {
             Some(known) if *known == slice => return,
             Some(known) => *known = slice,
             None => {
-                slices.push(slice);
+                // It is new, or was another Service's.
+                self.remove_slice(&name, changes);
+                self.services.entry(owner.clone()).or_default().slices.push(slice);
                 self.slices.insert(name, owner.clone());
             }
         }
