@@ -31,6 +31,7 @@ mod pod;
 mod reject;
 mod report;
 mod rewrite;
+mod serve;
 mod socket;
 mod steer;
 mod tables;

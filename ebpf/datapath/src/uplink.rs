@@ -5,7 +5,7 @@ use penstock_abi::Reason;
 use crate::family::Family;
 use crate::packet::Packet;
 use crate::parse::parse;
-use crate::pod::{forward, serve, settle, translate};
+use crate::serve::{forward, serve, settle, translate};
 use crate::steer::{Hook, Verdict};
 use crate::tables::Tables;
 use crate::track::{Halves, follow};
@@ -37,9 +37,6 @@ pub fn uplink_egress<F: Family>(
     tables: &impl Tables<F>,
 ) -> Result<Verdict, Reason> {
     let Some(parsed) = parse::<F>(packet) else { return Ok(Verdict::Pass) };
-    let outcome = match serve(packet, tables, &parsed, Hook::Egress) {
-        Ok(served) => Ok(served.unwrap_or(Verdict::Pass)),
-        Err(reason) => Err(reason),
-    };
+    let outcome = serve(packet, tables, &parsed, Hook::Egress).map(|served| served.unwrap_or(Verdict::Pass));
     settle(packet, tables, &parsed, Hook::Egress, outcome)
 }
