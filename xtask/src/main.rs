@@ -8,6 +8,7 @@ mod bpf;
 mod build;
 mod fuzz;
 mod lint;
+mod oci;
 mod pins;
 mod setup;
 mod shell;
