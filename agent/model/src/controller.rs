@@ -9,7 +9,7 @@ use crate::claims::Claims;
 use crate::desired;
 use crate::executor::Executor;
 use crate::facts::NodeFacts;
-use crate::objects::Event;
+use crate::objects::{Event, TriggerTime};
 use crate::plan::{self, Ways};
 use crate::reuse::{Due, Reclaim, Reclaimed};
 use crate::routing::{self, DesiredRoute, Routing};
@@ -86,6 +86,12 @@ impl<T: Tables> Controller<T> {
     /// missing may be in what cannot be read. Takes effect with the next call of [`Controller::apply`].
     pub fn set_complete(&mut self, complete: bool) {
         self.complete = complete;
+    }
+
+    /// Tells from now on, in [`Report::triggers`], what set off the changes that were committed, where that was after this
+    /// time: the time at which the sources began to watch.
+    pub fn keep_triggers(&mut self, after: TriggerTime) {
+        self.view.triggers().keep(after);
     }
 
     /// Replaces what is known of this node, and commits what that changes.
@@ -206,6 +212,8 @@ impl<T: Tables> Controller<T> {
             // Ways first: what the Services add finds its own way.
             self.commit_ways(report);
             self.commit_services(report);
+            let stale = &self.stale;
+            report.triggers = self.view.triggers().take(|service| !stale.contains(service));
         }
     }
 

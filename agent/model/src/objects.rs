@@ -16,8 +16,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer};
 
-pub use meta::{Labels, Metadata, Timestamp};
-pub use node::{Node, NodeAddress, NodeSpec, NodeStatus};
+pub use meta::{Annotations, Labels, Metadata, Timestamp, TriggerTime};
+pub use node::{Node, NodeAddress, NodeSpec, NodeStatus, Taint};
 pub use pod::{Pod, PodIp, PodSpec, PodStatus};
 pub use service::{Service, ServicePort, ServiceSpec, ServiceType};
 pub use slice::{AddressType, Conditions, Endpoint, EndpointPort, EndpointSlice};

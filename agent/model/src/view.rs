@@ -4,6 +4,7 @@
 //! event that changes nothing makes nothing stale.
 
 mod pods;
+mod triggers;
 mod validate;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -14,10 +15,11 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 use penstock_abi::Protocol;
 
-use crate::objects::{self, Event, Kind, Object, ObjectKey, Timestamp};
+use crate::objects::{self, Event, Kind, Object, ObjectKey, Timestamp, TriggerTime};
 use crate::tables::{Family, PerFamily};
 use crate::warning::Warning;
 use pods::Pods;
+use triggers::Triggers;
 
 /// `namespace/name` of a namespaced object.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -155,6 +157,9 @@ pub struct ClusterView {
     nodes: BTreeMap<Box<str>, NodeView>,
     pods: Pods,
     synced: [bool; Kind::ALL.len()],
+    triggers: Triggers,
+    /// How many Services are to be served.
+    served: usize,
 }
 
 impl ClusterView {
@@ -176,6 +181,22 @@ impl ClusterView {
     /// `namespace/name` of the pod that has an address of its own.
     pub fn pod_name(&self, addr: IpAddr) -> Option<&QualifiedName> {
         self.pods.name(addr)
+    }
+
+    /// How many objects of a kind there are, of those that mean something here: Services with an address to serve, slices of such
+    /// Services or of ones that are not known.
+    pub fn count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Service => self.served,
+            Kind::EndpointSlice => self.slices.len(),
+            Kind::Node => self.nodes.len(),
+            Kind::Pod => self.pods.len(),
+        }
+    }
+
+    /// What set off the changes of slices that were told and not committed.
+    pub(crate) fn triggers(&mut self) -> &mut Triggers {
+        &mut self.triggers
     }
 
     pub(crate) fn service(&self, name: &QualifiedName) -> Option<&ServiceView> {
@@ -204,9 +225,10 @@ impl ClusterView {
             Object::EndpointSlice(slice) => {
                 let name = QualifiedName::of(&slice.metadata);
                 let owner = validate::slice_owner(&slice, &mut changes.warnings);
+                let trigger = slice.metadata.annotations.last_change_trigger_time;
                 let slice = validate::slice(&slice, &mut changes.warnings);
                 match (owner, slice) {
-                    (Some(owner), Some(slice)) => self.set_slice(name, owner, slice, changes),
+                    (Some(owner), Some(slice)) => self.set_slice(name, owner, slice, trigger, changes),
                     _ => self.remove_slice(&name, changes),
                 }
             }
@@ -252,9 +274,11 @@ impl ClusterView {
     }
 
     fn set_service(&mut self, name: QualifiedName, service: Option<Service>, changes: &mut Changes) {
-        if self.services.get(&name).and_then(|view| view.service.as_ref()) == service.as_ref() {
+        let known = self.services.get(&name).and_then(|view| view.service.as_ref());
+        if known == service.as_ref() {
             return;
         }
+        self.served = self.served + usize::from(service.is_some()) - usize::from(known.is_some());
         changes.service(&name, true);
         self.services.entry(name.clone()).or_default().service = service;
         self.forget_if_empty(&name);
@@ -267,7 +291,15 @@ impl ClusterView {
         }
     }
 
-    fn set_slice(&mut self, name: QualifiedName, owner: QualifiedName, slice: Slice, changes: &mut Changes) {
+    fn set_slice(
+        &mut self,
+        name: QualifiedName,
+        owner: QualifiedName,
+        slice: Slice,
+        trigger: Option<TriggerTime>,
+        changes: &mut Changes,
+    ) {
+        let family = slice.family;
         let known = self.services.get_mut(&owner).map(|view| &mut view.slices);
         let known = known.and_then(|slices| slices.iter_mut().find(|known| known.name == slice.name));
         match known {
@@ -280,6 +312,9 @@ impl ClusterView {
                 self.slices.insert(name, owner.clone());
             }
         }
+        if let Some(time) = trigger {
+            self.triggers.add(&owner, family, time);
+        }
         changes.service(&owner, false);
     }
 
@@ -290,6 +325,7 @@ impl ClusterView {
             view.slices.retain(|slice| &*slice.name != own);
         }
         self.forget_if_empty(&owner);
+        self.triggers.forget(&owner);
         changes.service(&owner, false);
     }
 

@@ -1,6 +1,7 @@
 //! What a call of the controller has come to.
 
-use crate::tables::TableError;
+use crate::objects::TriggerTime;
+use crate::tables::{Family, TableError};
 use crate::warning::Warning;
 
 /// What a call of the controller has come to.
@@ -12,6 +13,8 @@ pub struct Report {
     pub failures: Vec<Failure>,
     /// How many Services were looked at and are as they should be.
     pub committed: usize,
+    /// What set off the changes of slices that are committed now ([`crate::Controller::keep_triggers`]), in no order.
+    pub triggers: Vec<(Family, TriggerTime)>,
     /// The cluster was told whole, so the tables follow it and what is stale is removed.
     pub synced: bool,
     /// [`crate::Controller::routes`] may give other routes now.

@@ -1,4 +1,4 @@
-//! Names, labels and age.
+//! Names, labels, annotations and times.
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -16,9 +16,15 @@ pub struct Metadata {
     /// The labels that mean something to a Service proxy.
     #[serde(default, deserialize_with = "null_as_empty")]
     pub labels: Labels,
+    /// The annotations that mean something to a Service proxy.
+    #[serde(default, deserialize_with = "null_as_empty")]
+    pub annotations: Annotations,
     /// When the object was made.
     #[serde(default)]
     pub creation_timestamp: Option<Timestamp>,
+    /// When its deletion was asked for. An object that finalizers keep is told with it until it is gone.
+    #[serde(default)]
+    pub deletion_timestamp: Option<Timestamp>,
 }
 
 /// The labels that mean something to a Service proxy; all others are dropped.
@@ -33,6 +39,41 @@ pub struct Labels {
     /// On a slice, whatever the value: its Service has no cluster address to serve.
     #[serde(default, rename = "service.kubernetes.io/headless")]
     pub headless: Option<Box<str>>,
+}
+
+/// The annotations that mean something to a Service proxy; all others are dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+pub struct Annotations {
+    /// On a slice: when what led to its last change happened (a pod became ready, a Service was made). Text that is no
+    /// time counts as none, as with kube-proxy.
+    #[serde(
+        default,
+        rename = "endpoints.kubernetes.io/last-change-trigger-time",
+        deserialize_with = "time_or_none"
+    )]
+    pub last_change_trigger_time: Option<TriggerTime>,
+}
+
+/// When a change of endpoints was set off, by the clock of the control plane: nanoseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct TriggerTime(pub i64);
+
+impl TriggerTime {
+    /// Reads RFC 3339 with up to nine digits of a fraction. `None` where the text is something else, or a time that 64 bits
+    /// do not hold (before 1678, after 2261).
+    pub fn parse(text: &str) -> Option<Self> {
+        let seconds = Timestamp::parse(text)?.0.checked_mul(1_000_000_000)?;
+        let fraction = text.split_once('.').map_or("", |(_, rest)| rest);
+        let digits = fraction.bytes().take_while(u8::is_ascii_digit).take(9);
+        let (nanos, _) = digits.fold((0, 100_000_000), |(nanos, unit), digit| {
+            (nanos + i64::from(digit - b'0') * unit, unit / 10)
+        });
+        seconds.checked_add(nanos).map(Self)
+    }
+}
+
+fn time_or_none<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TriggerTime>, D::Error> {
+    with_text(from, TriggerTime::parse)
 }
 
 /// A point in time: seconds since 1970-01-01T00:00:00Z. Kubernetes keeps the age of objects to the second.
@@ -97,6 +138,28 @@ mod tests {
         assert_eq!(seconds("2026-11-21T13:51:04Z"), Some(1_795_269_064));
         assert_eq!(seconds("2026-11-21T14:51:04.25+01:00"), Some(1_795_269_064));
         assert_eq!(seconds("2026-11-21T08:21:04-05:30"), Some(1_795_269_064));
+    }
+
+    #[test]
+    fn a_trigger_time_keeps_its_fraction() {
+        let nanos = |text| TriggerTime::parse(text).map(|time| time.0);
+        assert_eq!(nanos("1970-01-01T00:00:01Z"), Some(1_000_000_000));
+        assert_eq!(nanos("1970-01-01T00:00:01.5Z"), Some(1_500_000_000));
+        assert_eq!(nanos("1970-01-01T01:00:00.000000001+01:00"), Some(1));
+        assert_eq!(nanos("1970-01-01T00:00:00.1234567899Z"), Some(123_456_789));
+        assert_eq!(nanos("2500-01-01T00:00:00Z"), None);
+    }
+
+    #[test]
+    fn an_annotation_that_is_no_time_counts_as_none() {
+        let annotations = |time: &str| -> Annotations {
+            let json =
+                format!(r#"{{"endpoints.kubernetes.io/last-change-trigger-time": "{time}", "other": "x"}}"#);
+            serde_json::from_str(&json).unwrap()
+        };
+        assert_eq!(annotations("soon").last_change_trigger_time, None);
+        let told = annotations("1970-01-01T00:00:02Z").last_change_trigger_time;
+        assert_eq!(told, Some(TriggerTime(2_000_000_000)));
     }
 
     #[test]

@@ -24,6 +24,28 @@ pub struct NodeSpec {
     /// The ranges of its pods' addresses, as text: one of a family at most.
     #[serde(default, rename = "podCIDRs", deserialize_with = "null_as_empty")]
     pub pod_cidrs: Vec<Box<str>>,
+    /// What keeps pods away from it.
+    #[serde(default, deserialize_with = "null_as_empty")]
+    pub taints: Vec<Taint>,
+}
+
+/// What keeps pods away from a node.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+pub struct Taint {
+    /// The name; value and effect are of no use here.
+    pub key: Box<str>,
+}
+
+impl Node {
+    /// The taint that the cluster autoscaler puts on a node that it is about to remove.
+    pub const TO_BE_DELETED: &'static str = "ToBeDeletedByClusterAutoscaler";
+
+    /// Whether load balancers outside the cluster should go on sending new connections here (KEP-3836): it is not being
+    /// deleted, and the autoscaler is not about to.
+    pub fn is_eligible(&self) -> bool {
+        self.metadata.deletion_timestamp.is_none()
+            && self.spec.taints.iter().all(|taint| &*taint.key != Self::TO_BE_DELETED)
+    }
 }
 
 /// What a node says of itself.

@@ -27,6 +27,10 @@ impl Pods {
         self.addresses.insert(name.clone(), addresses);
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.addresses.len()
+    }
+
     pub(super) fn name(&self, addr: IpAddr) -> Option<&QualifiedName> {
         self.names.get(&addr)
     }

@@ -169,7 +169,7 @@ fn node(address: u8) -> Object {
         |address: String| NodeAddress { address_type: "InternalIP".into(), address: address.as_str().into() };
     Object::Node(Node {
         metadata: metadata("b".into()),
-        spec: NodeSpec { pod_cidrs: vec!["10.2.0.0/16".into(), "fd00:2::/32".into()] },
+        spec: NodeSpec { pod_cidrs: vec!["10.2.0.0/16".into(), "fd00:2::/32".into()], ..NodeSpec::default() },
         status: NodeStatus {
             addresses: vec![internal(format!("192.0.2.{address}")), internal(format!("2001:db8::{address}"))],
         },

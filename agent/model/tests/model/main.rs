@@ -6,6 +6,7 @@ mod golden;
 mod meaning;
 mod plans;
 mod readers;
+mod triggers;
 
 use std::net::IpAddr;
 

@@ -200,7 +200,7 @@ fn metadata(name: String) -> Metadata {
 fn node() -> Node {
     Node {
         metadata: Metadata { name: NODE.into(), ..Metadata::default() },
-        spec: NodeSpec { pod_cidrs: vec!["10.244.0.0/24".into()] },
+        spec: NodeSpec { pod_cidrs: vec!["10.244.0.0/24".into()], ..NodeSpec::default() },
         status: NodeStatus {
             addresses: vec![NodeAddress { address_type: "InternalIP".into(), address: "172.30.0.1".into() }],
         },
