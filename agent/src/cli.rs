@@ -14,6 +14,9 @@ use crate::source::SourceKind;
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) places: Places,
+    /// File of options: an AgentConfiguration of Penstock's, or kube-proxy's own KubeProxyConfiguration
+    #[arg(long, global = true, env = "PENSTOCK_CONFIG", value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -55,6 +58,8 @@ pub(crate) enum Command {
     Drops(DropsArgs),
     /// What runs on this node: agent, programs, tables
     Status(OutputArgs),
+    /// The options of the agent as they would be in force, and where each value comes from. Takes the agent's options
+    Config(OutputArgs),
     /// Detach and remove everything that Penstock made on this node
     Cleanup,
 }
@@ -178,7 +183,9 @@ fn elements() -> clap::builder::RangedI64ValueParser<u32> {
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Switch {
+    #[value(alias = "true")]
     On,
+    #[value(alias = "false")]
     Off,
 }
 

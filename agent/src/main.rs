@@ -4,6 +4,7 @@
 mod agent;
 mod cleanup;
 mod cli;
+mod config;
 mod runtime;
 mod show;
 mod source;
@@ -11,19 +12,26 @@ mod tables;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::cli::{Cli, Command};
+use crate::cli::Command;
+use crate::config::Loaded;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let Loaded { cli, effective, warnings } = match config::load(std::env::args_os()) {
+        Ok(loaded) => loaded,
+        Err(config::Error::CommandLine(error)) => error.exit(),
+        Err(error) => {
+            eprintln!("penstock: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let result = match &cli.command {
-        Command::Agent(args) => agent::run(args, &cli.places),
+        Command::Agent(args) => agent::run(args, &cli.places, &warnings),
         Command::Service(command) => show::services(&cli.places, command),
         Command::Backend(command) => show::backends(&cli.places, command),
         Command::Flow(command) => show::flows(&cli.places, command),
         Command::Drops(args) => show::drops(&cli.places, *args),
         Command::Status(args) => show::status(&cli.places, *args),
+        Command::Config(args) => effective.show(args.output),
         Command::Cleanup => cleanup::run(&cli.places),
     };
     match result {

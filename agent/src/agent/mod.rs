@@ -32,12 +32,15 @@ pub(crate) use self::status::AgentStatus;
 /// Batches of changes that wait for the control loop at most.
 const WAITING: usize = 4;
 
-/// Serves the node until the process is asked to end.
+/// Serves the node until the process is asked to end. The warnings, of the configuration, are logged first.
 ///
 /// # Errors
 /// What keeps the agent from starting. Once it serves, it reports and tries again.
-pub(crate) fn run(args: &AgentArgs, places: &Places) -> Result<()> {
+pub(crate) fn run(args: &AgentArgs, places: &Places, warnings: &[String]) -> Result<()> {
     log::start(&args.log, args.log_format)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     penstock_kernel::sys::heap::use_one_arena();
     let runtime = runtime::new()?;
     let result = runtime.block_on(serve(args, places));

@@ -4,7 +4,7 @@ mod backend;
 mod drops;
 mod flow;
 mod names;
-mod render;
+pub(crate) mod render;
 mod service;
 mod status;
 

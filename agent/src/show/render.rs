@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::Output;
 
 /// A row of a table.
-pub(super) trait Row: Serialize {
+pub(crate) trait Row: Serialize {
     /// The columns' titles; those that begin with `#` hold numbers, which are put to the right.
     const TITLES: &'static [&'static str];
     /// What is in the columns.
@@ -20,7 +20,7 @@ pub(super) trait Row: Serialize {
 ///
 /// # Errors
 /// Standard output cannot be written to.
-pub(super) fn print<R: Row>(rows: &[R], output: Output, none: &str) -> Result<()> {
+pub(crate) fn print<R: Row>(rows: &[R], output: Output, none: &str) -> Result<()> {
     let text = match output {
         Output::Json => json(&rows)?,
         Output::Table if rows.is_empty() => none.to_owned(),
@@ -33,7 +33,7 @@ pub(super) fn print<R: Row>(rows: &[R], output: Output, none: &str) -> Result<()
 ///
 /// # Errors
 /// Standard output cannot be written to.
-pub(super) fn line(text: &str) -> Result<()> {
+pub(crate) fn line(text: &str) -> Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         // Whoever reads has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
@@ -45,12 +45,12 @@ pub(super) fn line(text: &str) -> Result<()> {
 ///
 /// # Errors
 /// None that a value of this program can have.
-pub(super) fn json(value: &impl Serialize) -> Result<String> {
+pub(crate) fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string_pretty(value).context("write JSON")
 }
 
 /// Rows as a table without borders, one line for each.
-pub(super) fn table<R: Row>(rows: &[R]) -> String {
+pub(crate) fn table<R: Row>(rows: &[R]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header(R::TITLES.iter().map(|title| title.trim_start_matches('#')));
