@@ -75,13 +75,14 @@ pub(crate) fn is_full_name(name: &str, service: &QualifiedName, port: &str) -> b
 }
 
 fn endpoints(view: &ServiceView, port: &Port, family: Family) -> Vec<(IpAddr, u16)> {
-    let matched = view.slices.iter().filter(|slice| slice.family == family).flat_map(|slice| {
+    let slices = || view.slices.iter().chain(&view.kept).filter(|slice| slice.family == family);
+    let matched = slices().flat_map(|slice| {
         let own = |known: &&Port| (&known.name, known.protocol) == (&port.name, port.protocol);
         let numbers = slice.ports.iter().filter(own).map(|known| known.port);
         numbers.flat_map(|number| slice.endpoints.iter().map(move |endpoint| (*endpoint, number)))
     });
     // As large as it can become: filters tell no size, and growing step by step is what a full load would be made of.
-    let mut all = Vec::with_capacity(view.slices.iter().map(|slice| slice.endpoints.len()).sum());
+    let mut all = Vec::with_capacity(slices().map(|slice| slice.endpoints.len()).sum());
     all.extend(matched);
     // The copy to keep comes first; its other conditions make the order total, whatever the order of the slices.
     all.sort_unstable_by_key(|(endpoint, number): &(Endpoint, u16)| {
@@ -119,7 +120,7 @@ mod tests {
             ports: [port("metrics", 9090), port("http", 8080)].into(),
             endpoints: (*endpoints).into(),
         });
-        let view = ServiceView { service: None, slices: slices.collect() };
+        let view = ServiceView { service: None, slices: slices.collect(), kept: Vec::new() };
         let endpoints = endpoints(&view, &port("http", 80), Family::V4);
         assert!(endpoints.iter().all(|(_, port)| *port == 8080));
         let last = |addr| match addr {

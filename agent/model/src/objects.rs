@@ -9,6 +9,7 @@ mod meta;
 mod node;
 mod pod;
 mod service;
+mod service_cidr;
 mod slice;
 mod text;
 
@@ -20,6 +21,7 @@ pub use meta::{Annotations, Labels, Metadata, Timestamp, TriggerTime};
 pub use node::{Node, NodeAddress, NodeSpec, NodeStatus, Taint};
 pub use pod::{Pod, PodIp, PodSpec, PodStatus};
 pub use service::{Service, ServicePort, ServiceSpec, ServiceType};
+pub use service_cidr::{ServiceCidr, ServiceCidrSpec};
 pub use slice::{AddressType, Conditions, Endpoint, EndpointPort, EndpointSlice};
 pub use text::{AddressText, ProtocolText};
 
@@ -34,11 +36,13 @@ pub enum Kind {
     Node,
     /// `v1` Pod.
     Pod,
+    /// `networking.k8s.io/v1` ServiceCIDR, stable since Kubernetes 1.33.
+    ServiceCidr,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Service, Self::EndpointSlice, Self::Node, Self::Pod];
+    pub const ALL: [Self; 5] = [Self::Service, Self::EndpointSlice, Self::Node, Self::Pod, Self::ServiceCidr];
 
     /// The kind that a manifest's `apiVersion` and `kind` name; `None` for all that the model does not read.
     pub fn from_manifest(api_version: &str, kind: &str) -> Option<Self> {
@@ -49,6 +53,7 @@ impl Kind {
     pub const fn api_version(self) -> &'static str {
         match self {
             Self::EndpointSlice => "discovery.k8s.io/v1",
+            Self::ServiceCidr => "networking.k8s.io/v1",
             Self::Service | Self::Node | Self::Pod => "v1",
         }
     }
@@ -60,12 +65,13 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Node => "Node",
             Self::Pod => "Pod",
+            Self::ServiceCidr => "ServiceCIDR",
         }
     }
 
     /// Whether objects of this kind live in a namespace.
     pub const fn is_namespaced(self) -> bool {
-        !matches!(self, Self::Node)
+        !matches!(self, Self::Node | Self::ServiceCidr)
     }
 
     /// Reads an object of this kind.
@@ -78,6 +84,7 @@ impl Kind {
             Self::EndpointSlice => Object::EndpointSlice(EndpointSlice::deserialize(from)?),
             Self::Node => Object::Node(Node::deserialize(from)?),
             Self::Pod => Object::Pod(Pod::deserialize(from)?),
+            Self::ServiceCidr => Object::ServiceCidr(ServiceCidr::deserialize(from)?),
         })
     }
 }
@@ -99,6 +106,8 @@ pub enum Object {
     Node(Node),
     /// A pod.
     Pod(Pod),
+    /// Ranges that the cluster addresses of Services are taken from.
+    ServiceCidr(ServiceCidr),
 }
 
 impl Object {
@@ -109,6 +118,7 @@ impl Object {
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Node(_) => Kind::Node,
             Self::Pod(_) => Kind::Pod,
+            Self::ServiceCidr(_) => Kind::ServiceCidr,
         }
     }
 
@@ -119,6 +129,7 @@ impl Object {
             Self::EndpointSlice(object) => &object.metadata,
             Self::Node(object) => &object.metadata,
             Self::Pod(object) => &object.metadata,
+            Self::ServiceCidr(object) => &object.metadata,
         }
     }
 

@@ -3,6 +3,7 @@
 //! An event names what it makes stale and nothing else: a slice its own Service, a Node the ways to its addresses. An
 //! event that changes nothing makes nothing stale.
 
+mod kept;
 mod pods;
 mod triggers;
 mod validate;
@@ -113,6 +114,15 @@ pub(crate) struct ServiceView {
     pub(crate) service: Option<Service>,
     /// In no order that means anything.
     pub(crate) slices: Vec<Slice>,
+    /// The API's own Service alone: slices of before, of families in which `slices` have no endpoint at all ([`kept`]).
+    pub(crate) kept: Vec<Slice>,
+}
+
+impl ServiceView {
+    /// Whether nothing is told of it, and nothing kept.
+    fn is_empty(&self) -> bool {
+        self.service.is_none() && self.slices.is_empty() && self.kept.is_empty()
+    }
 }
 
 /// What a Node says of the ways to it.
@@ -156,6 +166,7 @@ pub struct ClusterView {
     slices: HashMap<QualifiedName, QualifiedName>,
     nodes: BTreeMap<Box<str>, NodeView>,
     pods: Pods,
+    service_cidrs: BTreeMap<Box<str>, Box<[IpNetwork]>>,
     synced: [bool; Kind::ALL.len()],
     triggers: Triggers,
     /// How many Services are to be served.
@@ -191,12 +202,21 @@ impl ClusterView {
             Kind::EndpointSlice => self.slices.len(),
             Kind::Node => self.nodes.len(),
             Kind::Pod => self.pods.len(),
+            Kind::ServiceCidr => self.service_cidrs.len(),
         }
     }
 
     /// What set off the changes of slices that were told and not committed.
     pub(crate) fn triggers(&mut self) -> &mut Triggers {
         &mut self.triggers
+    }
+
+    /// The ranges that the cluster addresses of Services are taken from, ascending. None where the cluster does not tell.
+    pub fn service_cidrs(&self) -> Vec<IpNetwork> {
+        let mut ranges: Vec<_> = self.service_cidrs.values().flatten().copied().collect();
+        ranges.sort_unstable();
+        ranges.dedup();
+        ranges
     }
 
     pub(crate) fn service(&self, name: &QualifiedName) -> Option<&ServiceView> {
@@ -237,6 +257,10 @@ impl ClusterView {
                 self.set_node(&node.metadata.name, Some(view), changes);
             }
             Object::Pod(pod) => self.pods.set(&QualifiedName::of(&pod.metadata), validate::pod(&pod)),
+            Object::ServiceCidr(cidr) => {
+                let ranges = validate::service_cidr(&cidr, &mut changes.warnings);
+                self.service_cidrs.insert(cidr.metadata.name, ranges);
+            }
         }
     }
 
@@ -246,6 +270,7 @@ impl ClusterView {
             Kind::EndpointSlice => self.remove_slice(&key.into(), changes),
             Kind::Node => self.set_node(&key.name, None, changes),
             Kind::Pod => self.pods.set(&key.into(), Box::default()),
+            Kind::ServiceCidr => drop(self.service_cidrs.remove(&key.name)),
         }
     }
 
@@ -270,6 +295,9 @@ impl ClusterView {
             Kind::EndpointSlice => self.slices.keys().map(|name| name.key(kind)).collect(),
             Kind::Node => self.nodes.keys().map(|name| ObjectKey::new(kind, "", name)).collect(),
             Kind::Pod => self.pods.names().map(|name| name.key(kind)).collect(),
+            Kind::ServiceCidr => {
+                self.service_cidrs.keys().map(|name| ObjectKey::new(kind, "", name)).collect()
+            }
         }
     }
 
@@ -286,7 +314,7 @@ impl ClusterView {
 
     /// Forgets a Service that is neither there nor waited for by slices.
     fn forget_if_empty(&mut self, name: &QualifiedName) {
-        if self.services.get(name).is_some_and(|view| view.service.is_none() && view.slices.is_empty()) {
+        if self.services.get(name).is_some_and(|view| view.is_empty()) {
             self.services.remove(name);
         }
     }
@@ -300,6 +328,7 @@ impl ClusterView {
         changes: &mut Changes,
     ) {
         let family = slice.family;
+        let before = kept::before(&owner, self.services.get(&owner));
         let known = self.services.get_mut(&owner).map(|view| &mut view.slices);
         let known = known.and_then(|slices| slices.iter_mut().find(|known| known.name == slice.name));
         match known {
@@ -315,14 +344,21 @@ impl ClusterView {
         if let Some(time) = trigger {
             self.triggers.add(&owner, family, time);
         }
+        if let (Some(view), Some(before)) = (self.services.get_mut(&owner), before) {
+            kept::keep(&owner, view, before, changes);
+        }
         changes.service(&owner, false);
     }
 
     fn remove_slice(&mut self, name: &QualifiedName, changes: &mut Changes) {
         let Some(owner) = self.slices.remove(name) else { return };
+        let before = kept::before(&owner, self.services.get(&owner));
         if let Some(view) = self.services.get_mut(&owner) {
             let (_, own) = name.as_str().split_once('/').unwrap_or_default();
             view.slices.retain(|slice| &*slice.name != own);
+            if let Some(before) = before {
+                kept::keep(&owner, view, before, changes);
+            }
         }
         self.forget_if_empty(&owner);
         self.triggers.forget(&owner);

@@ -84,6 +84,14 @@ pub enum Problem {
         /// The endpoint.
         addr: IpAddr,
     },
+    /// The API's own Service has lost its last endpoint.
+    #[error(
+        "the slices hold no {family} endpoint any more; those that they held last stay until they hold others"
+    )]
+    Kept {
+        /// The family of the endpoints.
+        family: Family,
+    },
     /// A field that must be there.
     #[error("missing")]
     Missing,

@@ -328,6 +328,8 @@ impl<'a> Control<'a> {
     /// Writes the status where something in it has changed, which an ordinary change of the cluster does not do.
     fn write_status(&mut self) {
         self.started.status.failures = self.retry.all().cloned().collect();
+        let ranges = self.controller.view().service_cidrs();
+        self.started.status.service_cidrs = ranges.iter().map(ToString::to_string).collect();
         if self.started.status != self.written {
             if let Err(error) = self.started.status.write(&self.started.run_dir) {
                 tracing::warn!("{error:#}");

@@ -32,6 +32,9 @@ pub(crate) struct AgentStatus {
     pub(crate) uplinks: Vec<String>,
     /// The addresses of pods on this node.
     pub(crate) pods: usize,
+    /// The ranges that the cluster takes the addresses of Services from, where it tells.
+    #[serde(default)]
+    pub(crate) service_cidrs: Vec<String>,
     /// Objects of kinds that are of no use here.
     pub(crate) ignored_objects: usize,
     /// What the source cannot read at present.

@@ -175,6 +175,9 @@ fn in_words(report: &Report) -> String {
         let cgroup = agent.cgroup.as_ref().map_or_else(|| "off".into(), |path| path.display().to_string());
         lines.push(format!("node: {}, {} addresses of pods", agent.node, agent.pods));
         lines.push(format!("source: {}, {} objects ignored", agent.source, agent.ignored_objects));
+        if !agent.service_cidrs.is_empty() {
+            lines.push(format!("services from: {}", agent.service_cidrs.join(", ")));
+        }
         lines.push(format!("version: {}, schema {}", agent.version, agent.schema));
         lines.push(format!("devices: {}, uplinks {}", agent.attach, agent.uplinks.join(", ")));
         lines.push(format!("sockets: {cgroup}"));

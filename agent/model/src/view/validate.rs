@@ -38,6 +38,19 @@ impl Judge<'_> {
         }
     }
 
+    /// Ranges without the bits of a host.
+    fn ranges(&mut self, field: &str, texts: &[Box<str>]) -> Box<[IpNetwork]> {
+        let mut ranges = Vec::with_capacity(texts.len());
+        for (i, text) in texts.iter().enumerate() {
+            let range = text.parse::<IpNetwork>().ok();
+            match range.and_then(|range| IpNetwork::new(range.network(), range.prefix()).ok()) {
+                Some(range) => ranges.push(range),
+                None => self.warn(format!("{field}[{i}]"), Problem::NotARange { text: text.clone() }),
+            }
+        }
+        ranges.into()
+    }
+
     fn port(&mut self, field: impl Fn() -> String, value: i32) -> Option<u16> {
         let port = u16::try_from(value).ok().filter(|port| *port != 0);
         if port.is_none() {
@@ -232,15 +245,14 @@ pub(super) fn node(node: &objects::Node, warnings: &mut Vec<Warning>) -> NodeVie
         addresses.push(addr);
         internal.get_mut(Family::of(addr)).get_or_insert(addr);
     }
-    let mut pod_cidrs = Vec::new();
-    for (i, text) in node.spec.pod_cidrs.iter().enumerate() {
-        let range = text.parse::<IpNetwork>().ok();
-        match range.and_then(|range| IpNetwork::new(range.network(), range.prefix()).ok()) {
-            Some(range) => pod_cidrs.push(range),
-            None => judge.warn(format!("spec.podCIDRs[{i}]"), Problem::NotARange { text: text.clone() }),
-        }
-    }
-    NodeView { addresses: addresses.into(), internal, pod_cidrs: pod_cidrs.into() }
+    let pod_cidrs = judge.ranges("spec.podCIDRs", &node.spec.pod_cidrs);
+    NodeView { addresses: addresses.into(), internal, pod_cidrs }
+}
+
+/// The ranges of a ServiceCIDR.
+pub(super) fn service_cidr(cidr: &objects::ServiceCidr, warnings: &mut Vec<Warning>) -> Box<[IpNetwork]> {
+    let mut judge = Judge { kind: Kind::ServiceCidr, metadata: &cidr.metadata, warnings };
+    judge.ranges("spec.cidrs", &cidr.spec.cidrs)
 }
 
 /// The addresses that are a pod's own.

@@ -107,3 +107,8 @@ fn bad_parts_are_skipped_by_name_and_the_rest_is_served() {
 fn a_node_that_moves_changes_next_hops_and_nothing_else() {
     check("node-moves");
 }
+
+#[test]
+fn the_apis_own_service_keeps_its_last_endpoints_until_it_has_others() {
+    check("api-service");
+}
