@@ -3,7 +3,7 @@
 mod ports;
 mod report;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::claims::Claims;
 use crate::desired;
@@ -15,7 +15,6 @@ use crate::reuse::{Due, Reclaim, Reclaimed};
 use crate::routing::{self, DesiredRoute, Routing};
 use crate::tables::{Dump, Op, TableError, Tables};
 use crate::view::{Changes, ClusterView, QualifiedName};
-use ports::OwnedPort;
 pub use report::{Failure, Report};
 
 /// The model of one node: takes events in and writes what they change.
@@ -32,8 +31,6 @@ pub struct Controller<T> {
     claims: Claims,
     routing: Routing,
     executor: Executor<T>,
-    /// The service indices of each Service.
-    owned: HashMap<QualifiedName, Vec<OwnedPort>>,
     /// Services whose tables are not what they should be.
     stale: BTreeSet<QualifiedName>,
     /// Service indices that are to be removed.
@@ -59,7 +56,6 @@ impl<T: Tables> Controller<T> {
             claims: Claims::default(),
             routing: Routing::new(facts, &BTreeMap::new()),
             executor: Executor::new(tables)?,
-            owned: HashMap::new(),
             stale: BTreeSet::new(),
             condemned: BTreeSet::new(),
             ways: Ways::None,
@@ -195,7 +191,12 @@ impl<T: Tables> Controller<T> {
         let service = self.view.service(name).and_then(|view| view.service.as_ref());
         let frontends = service.map(|service| desired::claims(service).collect()).unwrap_or_default();
         let created = service.and_then(|service| service.created);
-        self.stale.extend(self.claims.set(name, created, frontends, &mut report.warnings));
+        let affected = self.claims.set(name, created, frontends, &mut report.warnings);
+        self.set_ports(name);
+        for name in &affected {
+            self.set_ports(name);
+        }
+        self.stale.extend(affected);
     }
 
     fn commit(&mut self, report: &mut Report) {

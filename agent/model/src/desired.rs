@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use penstock_abi::Protocol;
 
 use crate::tables::{Family, Frontend};
-use crate::view::{Endpoint, Port, QualifiedName, Service, ServiceView};
+use crate::view::{Endpoint, Port, QualifiedName, Service, Slice};
 
 /// One port of one Service in one family: what has a service index.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,9 +19,14 @@ pub(crate) struct DesiredPort {
     pub(crate) family: Family,
     pub(crate) protocol: Protocol,
     /// Where it is reached, ascending. Never empty.
-    pub(crate) frontends: Vec<Frontend>,
-    /// Where it leads, ascending. Empty: there is no endpoint anywhere, and clients are refused.
-    pub(crate) endpoints: Vec<(IpAddr, u16)>,
+    pub(crate) frontends: Box<[Frontend]>,
+}
+
+impl DesiredPort {
+    /// Whether both are the same port, wherever it is reached.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        (&self.name, self.protocol, self.family) == (&other.name, other.protocol, other.family)
+    }
 }
 
 /// The frontends that a Service claims, in no order that means anything.
@@ -36,8 +41,7 @@ pub(crate) fn claims(service: &Service) -> impl Iterator<Item = Frontend> {
 }
 
 /// The ports of a Service that have a frontend which `owns` grants, in the order of the Service and of the families.
-pub(crate) fn ports(view: &ServiceView, owns: impl Fn(&Frontend) -> bool) -> Vec<DesiredPort> {
-    let Some(service) = &view.service else { return Vec::new() };
+pub(crate) fn ports(service: &Service, owns: impl Fn(&Frontend) -> bool) -> Vec<DesiredPort> {
     let mut ports = Vec::with_capacity(service.ports.len() * service.addresses.len());
     for port in &service.ports {
         for family in Family::ALL {
@@ -52,9 +56,8 @@ pub(crate) fn ports(view: &ServiceView, owns: impl Fn(&Frontend) -> bool) -> Vec
                 continue;
             }
             frontends.sort_unstable();
-            let endpoints = endpoints(view, port, family);
             let (name, protocol) = (port.name.clone(), port.protocol);
-            ports.push(DesiredPort { name, family, protocol, frontends, endpoints });
+            ports.push(DesiredPort { name, family, protocol, frontends: frontends.into() });
         }
     }
     ports
@@ -74,15 +77,19 @@ pub(crate) fn is_full_name(name: &str, service: &QualifiedName, port: &str) -> b
     }
 }
 
-fn endpoints(view: &ServiceView, port: &Port, family: Family) -> Vec<(IpAddr, u16)> {
-    let slices = || view.slices.iter().chain(&view.kept).filter(|slice| slice.family == family);
-    let matched = slices().flat_map(|slice| {
+/// Where a port leads, ascending. None: there is no endpoint anywhere, and clients are refused.
+pub(crate) fn endpoints<'a>(
+    slices: impl Iterator<Item = &'a Slice> + Clone,
+    port: &DesiredPort,
+) -> Vec<(IpAddr, u16)> {
+    let slices = slices.filter(|slice| slice.family == port.family);
+    let matched = slices.clone().flat_map(|slice| {
         let own = |known: &&Port| (&known.name, known.protocol) == (&port.name, port.protocol);
         let numbers = slice.ports.iter().filter(own).map(|known| known.port);
         numbers.flat_map(|number| slice.endpoints.iter().map(move |endpoint| (*endpoint, number)))
     });
     // As large as it can become: filters tell no size, and growing step by step is what a full load would be made of.
-    let mut all = Vec::with_capacity(slices().map(|slice| slice.endpoints.len()).sum());
+    let mut all = Vec::with_capacity(slices.map(|slice| slice.endpoints.len()).sum());
     all.extend(matched);
     // The copy to keep comes first; its other conditions make the order total, whatever the order of the slices.
     all.sort_unstable_by_key(|(endpoint, number): &(Endpoint, u16)| {
@@ -102,8 +109,6 @@ fn endpoints(view: &ServiceView, port: &Port, family: Family) -> Vec<(IpAddr, u1
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::Slice;
-
     fn endpoint(last: u8, ready: bool, serving: bool, terminating: bool) -> Endpoint {
         Endpoint { addr: IpAddr::from([10, 0, 0, last]), ready, serving, terminating }
     }
@@ -120,8 +125,14 @@ mod tests {
             ports: [port("metrics", 9090), port("http", 8080)].into(),
             endpoints: (*endpoints).into(),
         });
-        let view = ServiceView { service: None, slices: slices.collect(), kept: Vec::new() };
-        let endpoints = endpoints(&view, &port("http", 80), Family::V4);
+        let slices: Vec<Slice> = slices.collect();
+        let http = DesiredPort {
+            name: "http".into(),
+            family: Family::V4,
+            protocol: Protocol::TCP,
+            frontends: Box::default(),
+        };
+        let endpoints = endpoints(slices.iter(), &http);
         assert!(endpoints.iter().all(|(_, port)| *port == 8080));
         let last = |addr| match addr {
             IpAddr::V4(ip) => ip.octets()[3],

@@ -53,6 +53,7 @@ pub(crate) fn endpoints(
     routing: &Routing,
     index: u32,
     port: &DesiredPort,
+    endpoints: &[(IpAddr, u16)],
     ops: &mut Vec<Op>,
 ) -> Result<(), TableError> {
     let Some(service) = applied.service(index) else { return Ok(()) };
@@ -60,11 +61,11 @@ pub(crate) fn endpoints(
     let members = service.members.clone();
     let places = service.dead.iter().map(|backend| (applied.place(family, *backend), *backend));
     let mut dead: BTreeMap<(IpAddr, u16), u32> = places.collect();
-    let mut slots = Vec::with_capacity(port.endpoints.len());
-    ops.reserve(port.endpoints.len().saturating_sub(members.len()) + 4);
+    let mut slots = Vec::with_capacity(endpoints.len());
+    ops.reserve(endpoints.len().saturating_sub(members.len()) + 4);
     let mut gone = Vec::new();
     let mut known = members.iter().copied().peekable();
-    for endpoint in &port.endpoints {
+    for endpoint in endpoints {
         let mut kept = None;
         while let Some(backend) = known.next_if(|backend| applied.place(family, *backend) <= *endpoint) {
             match applied.place(family, backend).cmp(endpoint) {
@@ -166,7 +167,8 @@ fn clear_member(
 
 /// What makes a service reachable.
 pub(crate) fn frontends(applied: &Applied, index: u32, port: &DesiredPort, ops: &mut Vec<Op>) {
-    let missing = port.frontends.iter().filter(|frontend| applied.frontends.get(frontend) != Some(&index));
+    let known = applied.service(index).map(|service| service.frontends.as_slice()).unwrap_or_default();
+    let missing = port.frontends.iter().filter(|frontend| !known.contains(frontend));
     ops.extend(missing.map(|frontend| Op::InsertFrontend { frontend: *frontend, service: index }));
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use ipnetwork::IpNetwork;
 use penstock_abi::Protocol;
 
+use crate::desired::DesiredPort;
 use crate::objects::{self, Event, Kind, Object, ObjectKey, Timestamp, TriggerTime};
 use crate::tables::{Family, PerFamily};
 use crate::warning::Warning;
@@ -108,7 +109,7 @@ pub(crate) struct Endpoint {
     pub(crate) terminating: bool,
 }
 
-/// All that is told of one Service. Its slices may come before it does.
+/// All that is known of one Service, in one place. Its slices may come before it does.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceView {
     pub(crate) service: Option<Service>,
@@ -116,13 +117,22 @@ pub(crate) struct ServiceView {
     pub(crate) slices: Vec<Slice>,
     /// The API's own Service alone: slices of before, of families in which `slices` have no endpoint at all ([`kept`]).
     pub(crate) kept: Vec<Slice>,
+    /// Where it is reached, by ports. The view keeps them and asks only whether there are any.
+    pub(crate) ports: Vec<OwnedPort>,
 }
 
 impl ServiceView {
-    /// Whether nothing is told of it, and nothing kept.
+    /// Whether there is nothing left to keep.
     fn is_empty(&self) -> bool {
-        self.service.is_none() && self.slices.is_empty() && self.kept.is_empty()
+        self.service.is_none() && self.slices.is_empty() && self.kept.is_empty() && self.ports.is_empty()
     }
+}
+
+/// A port of a Service in one family, and its service index, once it has one.
+#[derive(Debug)]
+pub(crate) struct OwnedPort {
+    pub(crate) port: DesiredPort,
+    pub(crate) index: Option<u32>,
 }
 
 /// What a Node says of the ways to it.
@@ -223,6 +233,10 @@ impl ClusterView {
         self.services.get(name)
     }
 
+    pub(crate) fn service_mut(&mut self, name: &QualifiedName) -> Option<&mut ServiceView> {
+        self.services.get_mut(name)
+    }
+
     pub(crate) fn services(&self) -> impl Iterator<Item = &QualifiedName> {
         self.services.keys()
     }
@@ -308,13 +322,12 @@ impl ClusterView {
         }
         self.served = self.served + usize::from(service.is_some()) - usize::from(known.is_some());
         changes.service(&name, true);
-        self.services.entry(name.clone()).or_default().service = service;
-        self.forget_if_empty(&name);
+        self.services.entry(name).or_default().service = service;
     }
 
-    /// Forgets a Service that is neither there nor waited for by slices.
-    fn forget_if_empty(&mut self, name: &QualifiedName) {
-        if self.services.get(name).is_some_and(|view| view.is_empty()) {
+    /// Forgets a Service that is neither there nor waited for by slices, once nothing leads to it.
+    pub(crate) fn forget_if_empty(&mut self, name: &QualifiedName) {
+        if self.services.get(name).is_some_and(ServiceView::is_empty) {
             self.services.remove(name);
         }
     }
