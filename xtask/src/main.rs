@@ -14,6 +14,7 @@ mod setup;
 mod shell;
 mod show;
 mod test;
+mod upstream;
 mod vm;
 mod workspace;
 
@@ -50,6 +51,8 @@ enum Chore {
     Fuzz(fuzz::Args),
     /// Boot other kernels and run packet tests and agent there
     Vm(vm::Args),
+    /// Build a real Kubernetes for the lab: its programs, its tests and their images
+    Upstream(upstream::Args),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Chore::Bench(args) => show::bench(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Vm(args) => vm::run(&args),
+        Chore::Upstream(args) => upstream::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

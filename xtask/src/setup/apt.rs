@@ -23,6 +23,15 @@ struct Mirror {
     signed_by: Option<String>,
 }
 
+/// A suite on one of the machine's mirrors, as other programs than apt want to be told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Archive {
+    pub(crate) uri: String,
+    pub(crate) suite: String,
+    /// The keyring that the sources name for it, if any.
+    pub(crate) signed_by: Option<String>,
+}
+
 /// The machine's package mirror, asked for suites of Debian.
 pub(crate) struct Apt {
     mirrors: Vec<Mirror>,
@@ -66,6 +75,14 @@ impl Apt {
         let mut seen = Vec::new();
         suites.retain(|suite| !seen.contains(suite) && (seen.push(suite.clone()), true).1);
         Ok(Self { mirrors, suites })
+    }
+
+    /// The suite that the machine itself is installed from.
+    ///
+    /// # Errors
+    /// Where its sources name updates and the like only.
+    pub(crate) fn own_suite(&self) -> Result<Archive> {
+        own_suite(&self.mirrors).context("the apt sources of this machine name no whole suite")
     }
 
     /// Asks suite by suite, the machine's own first, for a package's name and version; the first answer is taken.
@@ -228,6 +245,14 @@ fn deb822_paragraph(lines: &[&str]) -> Vec<Mirror> {
     field("URIs").into_iter().map(mirror).collect()
 }
 
+/// The first suite that is whole: updates, backports and the like have their name after a dash.
+fn own_suite(mirrors: &[Mirror]) -> Option<Archive> {
+    mirrors.iter().find_map(|mirror| {
+        let suite = mirror.suites.iter().find(|suite| !suite.contains(['-', '/']))?;
+        Some(Archive { uri: mirror.uri.clone(), suite: suite.clone(), signed_by: mirror.signed_by.clone() })
+    })
+}
+
 /// A folder's name for a mirror.
 fn slug(uri: &str) -> String {
     uri.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
@@ -235,7 +260,7 @@ fn slug(uri: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mirror, deb822, one_line};
+    use super::{Archive, Mirror, deb822, one_line, own_suite};
 
     fn mirror(uri: &str, suites: &[&str], signed_by: Option<&str>) -> Mirror {
         Mirror {
@@ -275,5 +300,20 @@ mod tests {
         let wanted = ["http://a.example/debian", "http://b.example/debian"]
             .map(|uri| mirror(uri, &suites, Some("/usr/share/keyrings/k.gpg")));
         assert_eq!(deb822(text), wanted);
+    }
+
+    #[test]
+    fn the_machines_own_suite_is_the_first_that_is_whole() {
+        let mirrors = [
+            mirror("http://a.example/debian", &["bookworm-backports"], None),
+            mirror("http://b.example/debian", &["bookworm-updates", "bookworm"], Some("/k.gpg")),
+        ];
+        let wanted = Archive {
+            uri: "http://b.example/debian".to_owned(),
+            suite: "bookworm".to_owned(),
+            signed_by: Some("/k.gpg".to_owned()),
+        };
+        assert_eq!(own_suite(&mirrors), Some(wanted));
+        assert_eq!(own_suite(&mirrors[..1]), None);
     }
 }

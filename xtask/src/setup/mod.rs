@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 pub(crate) use apt::{Apt, Suite};
-pub(crate) use system::{LAB, VM, require};
+pub(crate) use system::{CLUSTER, IMAGES, LAB, VM, require};
 
 use crate::{shell, workspace};
 
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     bpf_toolchain()?;
     checkers()?;
-    require(system::ALL)
+    require(&system::ALL.concat())
 }
 
 /// What compiling for the bpf target needs.

@@ -9,6 +9,7 @@ use crate::shell;
 /// A program and the Debian package that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tool {
+    /// Its name, or its path where it is not for people to call.
     program: &'static str,
     package: &'static str,
 }
@@ -27,13 +28,31 @@ const BUSYBOX: Tool = Tool { program: "busybox", package: "busybox-static" };
 const STRIP: Tool = Tool { program: "strip", package: "binutils" };
 /// Unpacks kernel modules.
 const XZ: Tool = Tool { program: "xz", package: "xz-utils" };
+/// Runs containers. A build of it by Go alone, without libseccomp, refuses pods.
+const RUNC: Tool = Tool { program: "runc", package: "runc" };
+/// Wires pods: `ptp`, `bridge`, `host-local`, `portmap` and `loopback` come together.
+const CNI: Tool = Tool { program: "/usr/lib/cni/ptp", package: "containernetworking-plugins" };
+/// What kube-proxy works with in its mode iptables.
+const IPTABLES: Tool = Tool { program: "xtables-legacy-multi", package: "iptables" };
+/// What kube-proxy forgets stale flows with.
+const CONNTRACK: Tool = Tool { program: "conntrack", package: "conntrack" };
+/// What kube-proxy works with in its mode ipvs.
+const IPSET: Tool = Tool { program: "ipset", package: "ipset" };
+/// Unpacks a distribution, for images.
+const DEBOOTSTRAP: Tool = Tool { program: "debootstrap", package: "debootstrap" };
+/// Compiles the program of the pause image.
+const CC: Tool = Tool { program: "cc", package: "build-essential" };
 
 /// What the lab needs.
 pub(crate) const LAB: &[Tool] = &[IPROUTE2, ETHTOOL, NFTABLES];
 /// What virtual machines need.
 pub(crate) const VM: &[Tool] = &[QEMU, BUSYBOX, STRIP, XZ, IPROUTE2, ETHTOOL, NFTABLES];
+/// What nodes of a real cluster need.
+pub(crate) const CLUSTER: &[Tool] = &[IPROUTE2, ETHTOOL, NFTABLES, RUNC, CNI, IPTABLES, CONNTRACK, IPSET];
+/// What making the images of their pods needs.
+pub(crate) const IMAGES: &[Tool] = &[DEBOOTSTRAP, BUSYBOX, CC];
 /// What any chore needs.
-pub(crate) const ALL: &[Tool] = VM;
+pub(crate) const ALL: &[&[Tool]] = &[LAB, VM, CLUSTER, IMAGES];
 
 /// Sees to it that the tools are there: installs what is missing where this process may, else says what to install.
 pub(crate) fn require(tools: &[Tool]) -> Result<()> {
@@ -56,7 +75,11 @@ pub(crate) fn require(tools: &[Tool]) -> Result<()> {
 }
 
 fn packages_missing(tools: &[Tool], exists: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    tools.iter().filter(|tool| !exists(tool.program)).map(|tool| tool.package).collect()
+    let mut missing: Vec<_> =
+        tools.iter().filter(|tool| !exists(tool.program)).map(|tool| tool.package).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    missing
 }
 
 #[cfg(test)]
@@ -65,7 +88,7 @@ mod tests {
 
     #[test]
     fn only_packages_of_programs_that_are_not_there_are_asked_for() {
-        assert_eq!(packages_missing(ALL, |program| program != "nft"), ["nftables"]);
-        assert!(packages_missing(ALL, |_| true).is_empty());
+        assert_eq!(packages_missing(&ALL.concat(), |program| program != "nft"), ["nftables"]);
+        assert!(packages_missing(&ALL.concat(), |_| true).is_empty());
     }
 }
