@@ -133,6 +133,9 @@ pub(crate) struct AgentArgs {
     /// Device towards the other nodes; without it the device that has the node's InternalIP
     #[arg(long, env = "PENSTOCK_UPLINK", value_name = "DEV")]
     pub(crate) uplink: Option<String>,
+    /// Whether routes to the pod ranges of other nodes on the same link are made. Where someone else has made one, it stays
+    #[arg(long, env = "PENSTOCK_DIRECT_ROUTES", value_enum, default_value_t = Switch::On, value_name = "on|off")]
+    pub(crate) direct_routes: Switch,
     /// Group below which sockets are served; without it the root of the cgroup2 mount
     #[arg(long, env = "PENSTOCK_CGROUP", value_name = "PATH")]
     pub(crate) cgroup: Option<PathBuf>,

@@ -49,7 +49,7 @@ pub async fn cleanup(pins: &Pins, cgroup: Option<&Path>) -> Result<Removed, Erro
             attacher.detach_cgroup(hook, Some(cgroup))?;
         }
     }
-    for route in routes::own().await? {
+    for route in routes::read().await?.own {
         routes::remove(&route).await?;
         removed.routes.push(route);
     }

@@ -1,5 +1,6 @@
 //! Direct routes to the pods of other nodes.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -35,21 +36,32 @@ impl fmt::Display for Route {
     }
 }
 
-/// The routes of the main table that Penstock made, of this agent or one before.
+/// The routes of the main table that have a destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Routes {
+    /// Those that Penstock made, of this agent or one before.
+    pub own: Vec<Route>,
+    /// Where those lead that someone else made: first address and length of the prefix.
+    pub foreign: BTreeSet<(IpAddr, u8)>,
+}
+
+/// Reads the routes.
 ///
 /// # Errors
 /// [`Error::System`].
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub async fn own() -> Result<Vec<Route>, Error> {
-    let mut routes: Vec<Route> = all(&mut open()?)
-        .await?
-        .into_iter()
-        .filter(|(_, protocol)| *protocol == PROTOCOL)
-        .map(|(route, _)| route)
-        .collect();
-    routes.sort_unstable();
+pub async fn read() -> Result<Routes, Error> {
+    let mut routes = Routes::default();
+    for (route, protocol) in all(&mut open()?).await? {
+        if protocol == PROTOCOL {
+            routes.own.push(route);
+        } else {
+            routes.foreign.insert((route.destination, route.prefix));
+        }
+    }
+    routes.own.sort_unstable();
     Ok(routes)
 }
 

@@ -27,7 +27,7 @@ use crate::tables::KernelTables;
 const COALESCE: usize = 16_384;
 /// How often what programs of a debug build have logged is passed on.
 const FLUSH: Duration = Duration::from_millis(250);
-/// Warnings that are remembered so that none is logged twice; beyond, some are.
+/// Lines of the log that are remembered so that none is logged twice; beyond, some are.
 const REMEMBERED: usize = 4_096;
 
 /// Parts of the work that fail apart from each other.
@@ -44,7 +44,8 @@ pub(super) struct Control<'a> {
     housekeeping: Housekeeping,
     own: OwnNode,
     retry: Retry,
-    warned: HashSet<String>,
+    /// What is not to be logged again.
+    said: HashSet<String>,
     /// The programs serve: attached, at devices and sockets, with the tables behind them.
     serving: bool,
     /// The source has told everything, and the tables follow.
@@ -84,7 +85,7 @@ impl<'a> Control<'a> {
             housekeeping: Housekeeping::start(readers)?,
             own,
             retry: Retry::default(),
-            warned: HashSet::new(),
+            said: HashSet::new(),
             serving,
             converged: false,
             written,
@@ -183,12 +184,8 @@ impl<'a> Control<'a> {
         }
         for warning in &report.warnings {
             let text = warning.to_string();
-            if self.warned.len() >= REMEMBERED {
-                self.warned.clear();
-            }
-            if !self.warned.contains(&text) {
+            if self.is_news(&text) {
                 tracing::warn!("{text}");
-                self.warned.insert(text);
             }
         }
         let failures = report.failures.iter().map(ToString::to_string).collect();
@@ -201,6 +198,14 @@ impl<'a> Control<'a> {
         if first {
             self.become_ready().await;
         }
+    }
+
+    /// Whether something is to be logged: it was not yet, as far as is remembered.
+    fn is_news(&mut self, text: &str) -> bool {
+        if self.said.len() >= REMEMBERED {
+            self.said.clear();
+        }
+        !self.said.contains(text) && self.said.insert(text.to_owned())
     }
 
     /// The tables follow the cluster for the first time: now the programs may serve, and what is stale may go.
@@ -260,9 +265,18 @@ impl<'a> Control<'a> {
     }
 
     async fn follow_routes(&mut self) {
-        let mut failures = Vec::new();
-        routes::follow(&self.controller.routes(), self.converged, &mut failures).await;
-        self.retry.set(ROUTES, failures, Instant::now());
+        let desired = if self.started.direct_routes { self.controller.routes() } else { Vec::new() };
+        let followed = routes::follow(&desired, self.converged).await;
+        self.retry.set(ROUTES, followed.failures, Instant::now());
+        for route in followed.left {
+            let text = format!(
+                "{}/{}: someone else's route leads there, and stays",
+                route.destination, route.prefix
+            );
+            if self.is_news(&text) {
+                tracing::info!("{text}");
+            }
+        }
     }
 
     async fn read_net(&mut self) {

@@ -29,6 +29,8 @@ pub(super) struct Started {
     pub(super) monitor: Monitor,
     pub(super) net: NodeNet,
     pub(super) uplink: Option<String>,
+    /// Whether routes to the pods of other nodes are made.
+    pub(super) direct_routes: bool,
     pub(super) run_dir: PathBuf,
     pub(super) status: AgentStatus,
     tables: Option<KernelTables>,
@@ -114,6 +116,7 @@ pub(super) async fn start(args: &AgentArgs, places: &Places) -> Result<Started> 
         monitor,
         net,
         uplink: args.uplink.clone(),
+        direct_routes: args.direct_routes == Switch::On,
         run_dir: places.run_dir.clone(),
         status,
         tables: Some(KernelTables::new(tables, Grace::new()?)),
