@@ -14,7 +14,7 @@ use crate::plan::{self, Ways};
 use crate::reuse::{Due, Reclaim, Reclaimed};
 use crate::routing::{self, DesiredRoute, Routing};
 use crate::tables::{Dump, Op, TableError, Tables};
-use crate::view::{Changes, ClusterView, QualifiedName};
+use crate::view::{Changes, ClusterView, Extent, QualifiedName};
 pub use report::{Failure, Report};
 
 /// The model of one node: takes events in and writes what they change.
@@ -31,8 +31,8 @@ pub struct Controller<T> {
     claims: Claims,
     routing: Routing,
     executor: Executor<T>,
-    /// Services whose tables are not what they should be.
-    stale: BTreeSet<QualifiedName>,
+    /// Services whose tables are not what they should be, and how much of them.
+    stale: BTreeMap<QualifiedName, Extent>,
     /// Service indices that are to be removed.
     condemned: BTreeSet<u32>,
     ways: Ways,
@@ -56,7 +56,7 @@ impl<T: Tables> Controller<T> {
             claims: Claims::default(),
             routing: Routing::new(facts, &BTreeMap::new()),
             executor: Executor::new(tables)?,
-            stale: BTreeSet::new(),
+            stale: BTreeMap::new(),
             condemned: BTreeSet::new(),
             ways: Ways::None,
             pods_are_stale: true,
@@ -171,17 +171,18 @@ impl<T: Tables> Controller<T> {
             self.ways.add(changes.ways);
             report.routes_changed = true;
         }
-        for (name, itself) in changes.services {
-            if itself {
+        for (name, extent) in changes.services {
+            if extent == Extent::Whole {
                 self.claim(&name, report);
             }
             if self.synced {
-                self.stale.insert(name);
+                let known = self.stale.entry(name).or_insert(extent);
+                *known = extent.max(*known);
             }
         }
         if !self.synced && self.view.is_synced() {
             self.synced = true;
-            self.stale = self.view.services().cloned().collect();
+            self.stale = self.view.services().map(|name| (name.clone(), Extent::Whole)).collect();
             self.ways = Ways::All;
             report.routes_changed = true;
         }
@@ -196,7 +197,7 @@ impl<T: Tables> Controller<T> {
         for name in &affected {
             self.set_ports(name);
         }
-        self.stale.extend(affected);
+        self.stale.extend(affected.into_iter().map(|name| (name, Extent::Whole)));
     }
 
     fn commit(&mut self, report: &mut Report) {
@@ -214,7 +215,7 @@ impl<T: Tables> Controller<T> {
             self.commit_ways(report);
             self.commit_services(report);
             let stale = &self.stale;
-            report.triggers = self.view.triggers().take(|service| !stale.contains(service));
+            report.triggers = self.view.triggers().take(|service| !stale.contains_key(service));
         }
     }
 
@@ -241,17 +242,17 @@ impl<T: Tables> Controller<T> {
             let unknown = |name: &_| {
                 view.service(name).is_some_and(|view| view.service.is_some() && view.slices.is_empty())
             };
-            self.stale.extend(stale.extract_if(.., |name| unknown(name)));
+            self.stale.extend(stale.extract_if(.., |name, _| unknown(name)));
         }
         let mut frontends = Vec::new();
         let mut names = Vec::new();
-        for name in &stale {
-            let mut result = self.commit_endpoints(name, &mut frontends, &mut names);
+        for (name, extent) in &stale {
+            let mut result = self.commit_service(name, *extent, &mut frontends, &mut names);
             if matches!(result, Err(TableError::Full { .. })) && self.due() == Due::Now {
                 // What was freed a moment ago may be all that is missing.
                 result = self
                     .housekeeping()
-                    .and_then(|()| self.commit_endpoints(name, &mut frontends, &mut names));
+                    .and_then(|()| self.commit_service(name, *extent, &mut frontends, &mut names));
             }
             match result {
                 Ok(()) => report.committed += 1,
@@ -261,7 +262,7 @@ impl<T: Tables> Controller<T> {
         self.insert(&frontends, report);
         self.insert(&names, report);
         let mut ops = Vec::new();
-        for name in &stale {
+        for (name, _) in stale.iter().filter(|(_, extent)| **extent == Extent::Whole) {
             self.plan_stale_frontends(name, &mut ops);
         }
         // What cannot be removed now is found again when its Service is committed again.
@@ -305,7 +306,7 @@ impl<T: Tables> Controller<T> {
     }
 
     fn failed(&mut self, name: &QualifiedName, error: TableError, report: &mut Report) {
-        self.stale.insert(name.clone());
+        self.stale.insert(name.clone(), Extent::Whole);
         report.failures.push(Failure { what: format!("Service {name}"), error });
     }
 }

@@ -146,11 +146,20 @@ pub(crate) struct NodeView {
     pub(crate) pod_cidrs: Box<[IpNetwork]>,
 }
 
+/// How much of a Service something concerns.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Extent {
+    /// Where it leads.
+    Endpoints,
+    /// Where it is reached, too.
+    Whole,
+}
+
 /// What events have made stale.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    /// Services, and whether more than their endpoints has changed.
-    pub(crate) services: BTreeMap<QualifiedName, bool>,
+    /// Services, and how much of them.
+    pub(crate) services: BTreeMap<QualifiedName, Extent>,
     /// Addresses and ranges whose ways may have changed.
     pub(crate) ways: Vec<IpNetwork>,
     /// What was skipped.
@@ -158,8 +167,9 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    fn service(&mut self, name: &QualifiedName, itself: bool) {
-        *self.services.entry(name.clone()).or_default() |= itself;
+    fn service(&mut self, name: &QualifiedName, extent: Extent) {
+        let known = self.services.entry(name.clone()).or_insert(extent);
+        *known = extent.max(*known);
     }
 
     fn node(&mut self, node: &NodeView) {
@@ -321,7 +331,7 @@ impl ClusterView {
             return;
         }
         self.served = self.served + usize::from(service.is_some()) - usize::from(known.is_some());
-        changes.service(&name, true);
+        changes.service(&name, Extent::Whole);
         self.services.entry(name).or_default().service = service;
     }
 
@@ -341,9 +351,9 @@ impl ClusterView {
         changes: &mut Changes,
     ) {
         let family = slice.family;
-        let before = kept::before(&owner, self.services.get(&owner));
-        let known = self.services.get_mut(&owner).map(|view| &mut view.slices);
-        let known = known.and_then(|slices| slices.iter_mut().find(|known| known.name == slice.name));
+        let view = self.services.get_mut(&owner);
+        let before = kept::before(&owner, view.as_deref());
+        let known = view.and_then(|view| view.slices.iter_mut().find(|known| known.name == slice.name));
         match known {
             Some(known) if *known == slice => return,
             Some(known) => *known = slice,
@@ -357,10 +367,12 @@ impl ClusterView {
         if let Some(time) = trigger {
             self.triggers.add(&owner, family, time);
         }
-        if let (Some(view), Some(before)) = (self.services.get_mut(&owner), before) {
+        if let Some(before) = before
+            && let Some(view) = self.services.get_mut(&owner)
+        {
             kept::keep(&owner, view, before, changes);
         }
-        changes.service(&owner, false);
+        changes.service(&owner, Extent::Endpoints);
     }
 
     fn remove_slice(&mut self, name: &QualifiedName, changes: &mut Changes) {
@@ -375,7 +387,7 @@ impl ClusterView {
         }
         self.forget_if_empty(&owner);
         self.triggers.forget(&owner);
-        changes.service(&owner, false);
+        changes.service(&owner, Extent::Endpoints);
     }
 
     fn set_node(&mut self, name: &str, node: Option<NodeView>, changes: &mut Changes) {

@@ -5,7 +5,7 @@ use crate::applied::Applied;
 use crate::desired::{self, DesiredPort};
 use crate::plan;
 use crate::tables::{Op, TableError, Tables};
-use crate::view::{OwnedPort, QualifiedName};
+use crate::view::{Extent, OwnedPort, QualifiedName};
 
 impl<T: Tables> Controller<T> {
     /// Brings the ports of a Service up to date with what it says and which of its claims are granted. A port that stays
@@ -27,11 +27,12 @@ impl<T: Tables> Controller<T> {
         self.view.forget_if_empty(name);
     }
 
-    /// Leads the ports of a Service to their endpoints, and adds what makes them reachable to `frontends` and `names`. A
-    /// port that fails does not keep back the others; the first error is given.
-    pub(super) fn commit_endpoints(
+    /// Leads the ports of a Service to their endpoints; where all of it is concerned, adds what makes them reachable to
+    /// `frontends` and `names`. A port that fails does not keep back the others; the first error is given.
+    pub(super) fn commit_service(
         &mut self,
         name: &QualifiedName,
+        extent: Extent,
         frontends: &mut Vec<(Op, QualifiedName)>,
         names: &mut Vec<(Op, QualifiedName)>,
     ) -> Result<(), TableError> {
@@ -51,7 +52,9 @@ impl<T: Tables> Controller<T> {
                 executor.run_planned(|applied, ops| {
                     plan::endpoints(applied, routing, index, port, &endpoints, ops)
                 })?;
-                plan_reachable(&executor.applied, name, index, port, frontends, names);
+                if extent == Extent::Whole {
+                    plan_reachable(&executor.applied, name, index, port, frontends, names);
+                }
                 Ok(())
             });
             result = result.and(committed);
