@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use penstock_abi::{SCHEMA, maps};
 
+use crate::observe::BindAddresses;
 use crate::source::SourceKind;
 
 /// Pod networking and Services on eBPF.
@@ -147,6 +148,24 @@ pub(crate) struct AgentArgs {
     pub(crate) attach: Attach,
     #[command(flatten)]
     pub(crate) sizes: SizeArgs,
+    /// Where probes ask for this node's health; several with commas, none: empty
+    #[arg(
+        long,
+        env = "PENSTOCK_HEALTHZ_BIND_ADDRESS",
+        default_value = BindAddresses::HEALTH,
+        value_name = "IP:PORT",
+        value_parser = BindAddresses::parse_health
+    )]
+    pub(crate) healthz_bind_address: BindAddresses,
+    /// Where metrics are read; several with commas, none: empty
+    #[arg(
+        long,
+        env = "PENSTOCK_METRICS_BIND_ADDRESS",
+        default_value = BindAddresses::METRICS,
+        value_name = "IP:PORT",
+        value_parser = BindAddresses::parse_metrics
+    )]
+    pub(crate) metrics_bind_address: BindAddresses,
     /// Record one in so many flows and drops; 0: none
     #[arg(long, env = "PENSTOCK_EVENT_SAMPLE", default_value_t = 0, value_name = "N")]
     pub(crate) event_sample: u32,

@@ -5,10 +5,12 @@ mod agent;
 mod cleanup;
 mod cli;
 mod config;
+mod observe;
 mod runtime;
 mod show;
 mod source;
 mod tables;
+mod usage;
 
 use std::process::ExitCode;
 

@@ -5,6 +5,7 @@ use std::io;
 use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use penstock_abi::{
     self as abi, Addr, Addr4, Addr6, FrontendKey, NextHop, Plain, Selection, ServiceName, maps,
@@ -20,6 +21,14 @@ use penstock_model::tables::{
 pub(crate) struct KernelReaders {
     tables: penstock_kernel::Tables,
     grace: Grace,
+    flows: LastSeen,
+}
+
+/// Halves of flows at the last walk over them. A table may have a million, too many to count for whoever asks.
+#[derive(Debug, Default)]
+struct LastSeen {
+    v4: AtomicUsize,
+    v6: AtomicUsize,
 }
 
 /// The tables in the kernel, for the agent's only writer.
@@ -31,7 +40,7 @@ pub(crate) struct KernelTables {
 
 impl KernelTables {
     pub(crate) fn new(tables: penstock_kernel::Tables, grace: Grace) -> Self {
-        Self { shared: Arc::new(KernelReaders { tables, grace }), writes: 0 }
+        Self { shared: Arc::new(KernelReaders { tables, grace, flows: LastSeen::default() }), writes: 0 }
     }
 
     /// Their readers.
@@ -96,8 +105,9 @@ impl KernelTables {
                 .map_err(failed(maps::SERVICE_NAMES)),
             Op::UnnameService { service } => {
                 tables.service_names.remove(service).map_err(failed(maps::SERVICE_NAMES))?;
-                // The index will count for another Service: from zero.
-                tables.service_counts.reset(*service).map_err(failed(maps::SERVICE_COUNTS))
+                // The index will count for another Service, from zero. What was counted stays in the sum over all of them: index 0
+                // is no Service's.
+                tables.service_counts.move_to(*service, 0).map_err(failed(maps::SERVICE_COUNTS))
             }
             Op::InsertEndpoint { addr, next_hop } => match addr {
                 IpAddr::V4(ip) => {
@@ -161,7 +171,7 @@ impl Readers for KernelReaders {
     fn flows_naming(&self, names: &Names) -> Result<Names, TableError> {
         let set = |names: &[u32]| names.iter().copied().collect::<BTreeSet<_>>();
         let (dead4, dead6) = (set(&names.backends.v4), set(&names.backends.v6));
-        let swept = flows::sweep(&self.tables, flows::now(), &dead4, &dead6).map_err(readers)?;
+        let swept = self.sweep(&dead4, &dead6).map_err(readers)?;
         let held = |names: &[u32], held: &BTreeSet<u32>| {
             names.iter().copied().filter(|name| held.contains(name)).collect()
         };
@@ -178,8 +188,25 @@ impl Readers for KernelReaders {
 impl KernelReaders {
     /// Removes flows that have expired. Gives how many halves are left.
     pub(crate) fn expire_flows(&self) -> Result<usize, Error> {
-        let swept = flows::sweep(&self.tables, flows::now(), &BTreeSet::new(), &BTreeSet::new())?;
-        Ok(swept.seen - swept.expired)
+        let swept = self.sweep(&BTreeSet::new(), &BTreeSet::new())?;
+        Ok(swept.left4 + swept.left6)
+    }
+
+    fn sweep(&self, dead4: &BTreeSet<u32>, dead6: &BTreeSet<u32>) -> Result<flows::Swept, Error> {
+        let swept = flows::sweep(&self.tables, flows::now(), dead4, dead6)?;
+        self.flows.v4.store(swept.left4, Ordering::Relaxed);
+        self.flows.v6.store(swept.left6, Ordering::Relaxed);
+        Ok(swept)
+    }
+
+    /// The tables themselves.
+    pub(crate) fn kernel(&self) -> &penstock_kernel::Tables {
+        &self.tables
+    }
+
+    /// How many halves of flows the last walk over them has left, 30 s ago at most.
+    pub(crate) fn flows(&self) -> PerFamily<usize> {
+        PerFamily { v4: self.flows.v4.load(Ordering::Relaxed), v6: self.flows.v6.load(Ordering::Relaxed) }
     }
 }
 

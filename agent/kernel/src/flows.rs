@@ -24,6 +24,10 @@ pub struct Swept {
     pub expired: usize,
     /// Halves of UDP flows removed since their backend is gone.
     pub orphaned: usize,
+    /// Halves of IPv4 that stay.
+    pub left4: usize,
+    /// Halves of IPv6 that stay.
+    pub left6: usize,
     /// Backend indices that flows of IPv4 still name.
     pub backends4: BTreeSet<u32>,
     /// Backend indices that flows of IPv6 still name.
@@ -49,8 +53,10 @@ pub fn sweep(
     let mut swept = Swept::default();
     let mut backends = BTreeSet::new();
     sweep_family(&tables.flows4, now, dead4, &mut backends, &mut swept)?;
+    swept.left4 = swept.seen - swept.expired - swept.orphaned;
     swept.backends4 = std::mem::take(&mut backends);
     sweep_family(&tables.flows6, now, dead6, &mut backends, &mut swept)?;
+    swept.left6 = swept.seen - swept.expired - swept.orphaned - swept.left4;
     swept.backends6 = backends;
     Ok(swept)
 }

@@ -213,6 +213,16 @@ pub enum TableError {
     },
 }
 
+impl TableError {
+    /// The table's name in [`abi::maps`]; `None` where it is not about a single one.
+    pub fn table(&self) -> Option<&'static str> {
+        match self {
+            Self::Full { table, .. } | Self::Io { table, .. } => Some(table),
+            Self::Readers { .. } => None,
+        }
+    }
+}
+
 /// A row of operations that was stopped by an error.
 #[derive(Debug, thiserror::Error)]
 #[error("after {done} operations: {error}")]

@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 use std::pin::Pin;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use penstock_kernel::node::NodeNet;
 use penstock_kernel::{Hook, sys};
-use penstock_model::objects::Event;
-use penstock_model::tables::{Family, TableError};
+use penstock_model::objects::{Event, Kind, TriggerTime};
+use penstock_model::tables::{Family, PerFamily, TableError};
 use penstock_model::{Controller, Reclaimed, Report};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
 use super::attachments::Wanted;
@@ -20,6 +21,7 @@ use super::retry::Retry;
 use super::routes;
 use super::start::Started;
 use super::status::AgentStatus;
+use crate::observe::{Listener, Moment, Observed, ToldChanges};
 use crate::source::Update;
 use crate::tables::KernelTables;
 
@@ -50,6 +52,12 @@ pub(super) struct Control<'a> {
     serving: bool,
     /// The source has told everything, and the tables follow.
     converged: bool,
+    /// A list was told since tables were last written, so that a whole kind of objects is compared.
+    relisted: bool,
+    /// The families whose tables are not what they should be.
+    tables_failed: PerFamily<bool>,
+    observed: Arc<Observed>,
+    listeners: watch::Receiver<Vec<Listener>>,
     /// The status as it was written last.
     written: AgentStatus,
 }
@@ -59,6 +67,7 @@ enum Wake {
     Update(Option<Update>),
     Net(Result<(), penstock_kernel::Error>),
     Reclaimed(Option<Result<Reclaimed, TableError>>),
+    Listeners,
     Time,
 }
 
@@ -67,7 +76,12 @@ impl<'a> Control<'a> {
     ///
     /// # Errors
     /// The tables cannot be read, or the programs not be replaced.
-    pub(super) async fn new(started: &'a mut Started, updates: mpsc::Receiver<Update>) -> Result<Self> {
+    pub(super) async fn new(
+        started: &'a mut Started,
+        updates: mpsc::Receiver<Update>,
+        observed: Arc<Observed>,
+        listeners: watch::Receiver<Vec<Listener>>,
+    ) -> Result<Self> {
         let own = OwnNode::new(&started.status.node);
         let written = started.status.clone();
         let serving = started.restored;
@@ -77,7 +91,8 @@ impl<'a> Control<'a> {
         let tables = started.take_tables()?;
         let readers = tables.readers();
         let facts = facts(&started.net, &own, uplinks(&started.net, &own, started.uplink.as_deref()));
-        let controller = Controller::new(facts, tables).context("read the tables of an earlier agent")?;
+        let mut controller = Controller::new(facts, tables).context("read the tables of an earlier agent")?;
+        controller.keep_triggers(trigger_time(SystemTime::now()));
         Ok(Self {
             started,
             updates,
@@ -88,6 +103,10 @@ impl<'a> Control<'a> {
             said: HashSet::new(),
             serving,
             converged: false,
+            relisted: false,
+            tables_failed: PerFamily::default(),
+            observed,
+            listeners,
             written,
         })
     }
@@ -106,8 +125,10 @@ impl<'a> Control<'a> {
                 update = self.updates.recv() => Wake::Update(update),
                 result = self.started.monitor.changed() => Wake::Net(result),
                 result = self.housekeeping.done() => Wake::Reclaimed(result),
+                Ok(()) = self.listeners.changed() => Wake::Listeners,
                 () = sleep_until(deadline.into()) => Wake::Time,
             };
+            self.observed.woken(Moment::now());
             match wake {
                 Wake::Update(None) => bail!("the source of objects has ended"),
                 Wake::Update(Some(update)) => self.take_updates(update).await,
@@ -115,9 +136,10 @@ impl<'a> Control<'a> {
                 Wake::Net(Err(error)) => self.retry.set(NETLINK, vec![error.to_string()], Instant::now()),
                 Wake::Reclaimed(None) => bail!("the thread of housekeeping has ended"),
                 Wake::Reclaimed(Some(result)) => self.release(result).await,
-                Wake::Time => {}
+                Wake::Listeners | Wake::Time => {}
             }
             self.on_time().await;
+            self.tell();
         }
     }
 
@@ -141,6 +163,19 @@ impl<'a> Control<'a> {
         self.started.programs.flush_log();
     }
 
+    /// Lets those who watch this agent see where it is.
+    fn tell(&mut self) {
+        let both = [PROGRAMS, ROUTES, NETLINK].into_iter().any(|part| self.retry.failed(part));
+        let PerFamily { v4, v6 } = self.tables_failed;
+        self.observed.rested(PerFamily { v4: both | v4, v6: both | v6 }, Moment::now());
+        let metrics = &self.observed.metrics.agent;
+        for kind in [Kind::Service, Kind::EndpointSlice, Kind::Node] {
+            metrics.set_objects(kind, self.controller.view().count(kind));
+        }
+        metrics.set_node(self.started.status.pods, self.started.attachments.devices());
+        metrics.set_failures(self.retry.all().count());
+    }
+
     /// Takes in an update and all that wait behind it: a burst is one change.
     async fn take_updates(&mut self, first: Update) {
         let mut events = Vec::new();
@@ -152,6 +187,7 @@ impl<'a> Control<'a> {
                 Update::Health(health) => {
                     self.controller.set_complete(!health.incomplete);
                     completed = !health.incomplete && !self.started.status.source_problems.is_empty();
+                    self.observed.metrics.agent.set_source_problems(health.problems.len());
                     self.started.status.source_problems = health.problems;
                     self.started.status.ignored_objects = health.ignored;
                 }
@@ -165,11 +201,17 @@ impl<'a> Control<'a> {
 
     async fn take_events(&mut self, events: Vec<Event>) {
         let moved = events.iter().fold(false, |moved, event| self.own.observe(event) | moved);
+        if self.own.eligible() != self.started.status.node_eligible {
+            self.started.status.node_eligible = self.own.eligible();
+            self.observed.set_eligible(self.own.eligible() == Some(true));
+        }
+        self.observed.metrics.proxy.queued(told_changes(&events), SystemTime::now());
         if moved {
             // First, so that what the events bring is written once, with the right ways.
             self.follow_net(None).await;
         }
         let count = events.len();
+        self.relisted |= events.iter().any(|event| matches!(event, Event::Replace(..)));
         self.commit(count, |controller| controller.apply(events)).await;
     }
 
@@ -182,6 +224,7 @@ impl<'a> Control<'a> {
             let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
             tracing::info!(events, services = report.committed, ops, micros, "reconciled");
         }
+        self.count(&report, duration, ops);
         for warning in &report.warnings {
             let text = warning.to_string();
             if self.is_news(&text) {
@@ -208,6 +251,37 @@ impl<'a> Control<'a> {
         !self.said.contains(text) && self.said.insert(text.to_owned())
     }
 
+    /// Counts what a round of writing came to.
+    fn count(&mut self, report: &Report, duration: Duration, ops: u64) {
+        let now = SystemTime::now();
+        let metrics = &self.observed.metrics;
+        let mut failed = PerFamily { v4: false, v6: false };
+        for failure in &report.failures {
+            let table = failure.error.table();
+            metrics.agent.update_failed(table);
+            for family in Family::ALL {
+                *failed.get_mut(family) |= table.and_then(family_of).is_none_or(|of| of == family);
+            }
+        }
+        self.tables_failed = failed;
+        for warning in &report.warnings {
+            metrics.agent.warned(warning.object.kind);
+        }
+        if report.committed > 0 || ops > 0 || !report.failures.is_empty() {
+            metrics.agent.reconciled(duration, ops, now);
+            if report.synced {
+                let full = std::mem::take(&mut self.relisted) || !self.converged;
+                metrics.proxy.synced(duration, full, failed, now);
+            }
+        }
+        if report.synced && report.failures.is_empty() {
+            metrics.proxy.caught_up();
+        }
+        for (family, trigger) in &report.triggers {
+            metrics.proxy.programmed(*family, *trigger, now);
+        }
+    }
+
     /// The tables follow the cluster for the first time: now the programs may serve, and what is stale may go.
     async fn become_ready(&mut self) {
         self.follow_programs().await;
@@ -230,6 +304,7 @@ impl<'a> Control<'a> {
     fn ready_if_serving(&mut self) {
         if self.converged && self.serving && !self.retry.failed(PROGRAMS) && !self.started.status.synced {
             self.started.status.synced = true;
+            self.observed.set_ready();
             self.write_status();
             tracing::info!(
                 devices = self.started.attachments.devices(),
@@ -344,6 +419,7 @@ impl<'a> Control<'a> {
         self.started.status.failures = self.retry.all().cloned().collect();
         let ranges = self.controller.view().service_cidrs();
         self.started.status.service_cidrs = ranges.iter().map(ToString::to_string).collect();
+        self.started.status.servers.clone_from(&self.listeners.borrow_and_update());
         if self.started.status != self.written {
             if let Err(error) = self.started.status.write(&self.started.run_dir) {
                 tracing::warn!("{error:#}");
@@ -351,6 +427,38 @@ impl<'a> Control<'a> {
             self.written.clone_from(&self.started.status);
         }
     }
+}
+
+/// The family of a table, where it is of one.
+fn family_of(table: &str) -> Option<Family> {
+    match table.as_bytes().last() {
+        Some(b'4') => Some(Family::V4),
+        Some(b'6') => Some(Family::V6),
+        _ => None,
+    }
+}
+
+/// The changes that kube-proxy counts: each Service and each slice that was told, gone or not.
+fn told_changes(events: &[Event]) -> ToldChanges {
+    events.iter().fold(ToldChanges::default(), |mut told, event| {
+        let (kind, count) = match event {
+            Event::Upsert(object) => (object.kind(), 1),
+            Event::Delete(key) => (key.kind, 1),
+            Event::Replace(kind, objects) => (*kind, objects.len() as u64),
+            Event::Synced(kind) => (*kind, 0),
+        };
+        match kind {
+            Kind::Service => told.services += count,
+            Kind::EndpointSlice => told.slices += count,
+            _ => {}
+        }
+        told
+    })
+}
+
+fn trigger_time(time: SystemTime) -> TriggerTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    TriggerTime(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// Lets our programs run at the sockets and wherever an earlier agent had its own, then removes what only those needed.

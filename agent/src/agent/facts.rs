@@ -7,16 +7,17 @@ use penstock_model::NodeFacts;
 use penstock_model::objects::{Event, Kind, Node, Object};
 use penstock_model::tables::{Family, PerFamily};
 
-/// The addresses by which the cluster knows this node.
+/// What the cluster says of this node.
 #[derive(Debug, Default)]
 pub(super) struct OwnNode {
     name: Box<str>,
     internal: Vec<IpAddr>,
+    eligible: Option<bool>,
 }
 
 impl OwnNode {
     pub(super) fn new(name: &str) -> Self {
-        Self { name: name.into(), internal: Vec::new() }
+        Self { name: name.into(), internal: Vec::new(), eligible: None }
     }
 
     /// The internal addresses, in the order of the Node object.
@@ -24,8 +25,13 @@ impl OwnNode {
         &self.internal
     }
 
-    /// Looks for this node in an event; gives whether its addresses have changed. A Node object that is deleted leaves them:
-    /// the node still runs, or this agent would not.
+    /// Whether load balancers should send to this node; `None` while its object was never seen.
+    pub(super) fn eligible(&self) -> Option<bool> {
+        self.eligible
+    }
+
+    /// Looks for this node in an event; gives whether its addresses have changed. A Node object that is deleted leaves what it
+    /// said last, as in kube-proxy: the node still runs, or this agent would not.
     pub(super) fn observe(&mut self, event: &Event) -> bool {
         let node = match event {
             Event::Upsert(Object::Node(node)) => Some(node).filter(|node| self.is(node)),
@@ -40,6 +46,7 @@ impl OwnNode {
         let internal: Vec<_> = addresses.filter_map(|address| address.address.ip()).collect();
         let changed = internal != self.internal;
         self.internal = internal;
+        self.eligible = Some(node.is_eligible());
         changed
     }
 
@@ -118,6 +125,25 @@ mod tests {
         let found = uplinks(&net, &own, None);
         assert_eq!(found.v4.map(|device| device.ifindex), Some(2));
         assert_eq!(found.v6, None);
+    }
+
+    #[test]
+    fn a_node_that_is_tainted_or_deleted_is_not_eligible_and_one_never_seen_is_unknown() {
+        let mut own = OwnNode::new("n1");
+        assert_eq!(own.eligible(), None);
+        let mut told = |metadata: &str, taints: &str| {
+            let json =
+                format!(r#"{{"metadata": {{"name": "n1"{metadata}}}, "spec": {{"taints": [{taints}]}}}}"#);
+            own.observe(&Event::Upsert(Object::Node(serde_json::from_str(&json).unwrap())));
+            own.eligible()
+        };
+        assert_eq!(told("", r#"{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}"#), Some(true));
+        assert_eq!(told("", r#"{"key": "ToBeDeletedByClusterAutoscaler", "value": "1"}"#), Some(false));
+        assert_eq!(told(r#", "deletionTimestamp": "2026-01-01T00:00:00Z""#, ""), Some(false));
+        assert_eq!(told("", ""), Some(true));
+        let gone = penstock_model::objects::ObjectKey::new(Kind::Node, "", "n1");
+        assert!(!own.observe(&Event::Delete(gone)));
+        assert_eq!(own.eligible(), Some(true));
     }
 
     #[test]

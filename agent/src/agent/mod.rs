@@ -1,7 +1,7 @@
 //! The agent: one process for each node, the only writer of its tables.
 //!
 //! One thread runs the control loop: sources' events and netlink's changes in, tables, programs and routes out. Reading
-//! manifests and waiting for readers each have a thread of their own.
+//! manifests, waiting for readers and answering probes each have a thread of their own.
 //!
 //! What it has done stays when it ends, however it ends: nothing here is taken back by a destructor.
 
@@ -17,12 +17,14 @@ mod start;
 mod status;
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::cli::{AgentArgs, Places};
+use crate::observe::{self, Moment, Observed};
 use crate::runtime;
 use crate::source::{SourceKind, Updates, kubernetes, manifests};
 
@@ -53,9 +55,13 @@ async fn serve(args: &AgentArgs, places: &Places) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let mut started = start::start(args, places).await?;
+    let observed = Arc::new(Observed::new(Moment::now()));
+    let readers = started.readers().context("the tables have a writer already")?;
+    let (health, metrics) = (&args.healthz_bind_address, &args.metrics_bind_address);
+    let listeners = observe::start(health, metrics, &observed, readers)?;
     let (sender, updates) = mpsc::channel(WAITING);
     start_source(args, sender).await?;
-    let mut control = Control::new(&mut started, updates).await?;
+    let mut control = Control::new(&mut started, updates, observed, listeners).await?;
     let end = async {
         tokio::select! {
             _ = terminate.recv() => {}

@@ -1,6 +1,7 @@
 //! From nothing to a dataplane that is ready to be written: lock, checks, tables, programs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use penstock_abi::Config;
@@ -15,7 +16,7 @@ use super::attachments::Attachments;
 use super::cgroup;
 use super::status::AgentStatus;
 use crate::cli::{AgentArgs, Attach, Places, SizeArgs, Switch};
-use crate::tables::KernelTables;
+use crate::tables::{KernelReaders, KernelTables};
 
 /// All that the control loop works on.
 pub(super) struct Started {
@@ -38,6 +39,11 @@ pub(super) struct Started {
 }
 
 impl Started {
+    /// The tables, seen from the side. `None` once they were taken.
+    pub(super) fn readers(&self) -> Option<Arc<KernelReaders>> {
+        self.tables.as_ref().map(KernelTables::readers)
+    }
+
     /// The tables, once.
     pub(super) fn take_tables(&mut self) -> Result<KernelTables> {
         self.tables.take().context("the tables have a writer already")

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::observe::Listener;
+
 /// What the agent says of itself.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct AgentStatus {
@@ -39,6 +41,10 @@ pub(crate) struct AgentStatus {
     pub(crate) ignored_objects: usize,
     /// What the source cannot read at present.
     pub(crate) source_problems: Vec<String>,
+    /// Whether load balancers should send to this node; `None` while its Node object was not seen.
+    pub(crate) node_eligible: Option<bool>,
+    /// Where health and metrics are served.
+    pub(crate) servers: Vec<Listener>,
     /// What could not be done at the last attempt, and will be tried again.
     pub(crate) failures: Vec<String>,
 }

@@ -13,8 +13,10 @@ pub(super) const KIND: &str = "KubeProxyConfiguration";
 /// Keys that are honoured, with the option that each sets.
 pub(super) const HONOURED: &[(&str, &str)] = &[
     ("clientConnection.kubeconfig", "kubeconfig"),
+    ("healthzBindAddress", "healthz-bind-address"),
     ("hostnameOverride", "node"),
     ("logging.format", "log-format"),
+    ("metricsBindAddress", "metrics-bind-address"),
 ];
 
 /// Keys that have no effect here, each with kube-proxy's default, which goes without saying. What is empty, zero or off does so too.
@@ -39,7 +41,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("detectLocalMode", ""),
     ("enableProfiling", ""),
     ("featureGates", ""),
-    ("healthzBindAddress", "0.0.0.0:10256"),
     ("iptables.localhostNodePorts", "true"),
     ("iptables.masqueradeAll", ""),
     ("iptables.masqueradeBit", "14"),
@@ -57,7 +58,6 @@ const IGNORED: &[(&str, &str)] = &[
     ("logging.options", ""),
     ("logging.verbosity", ""),
     ("logging.vmodule", ""),
-    ("metricsBindAddress", "127.0.0.1:10249"),
     ("mode", ""),
     ("nftables.masqueradeAll", ""),
     ("nftables.masqueradeBit", "14"),

@@ -48,36 +48,21 @@ pub(super) fn list(tables: &Tables, output: Output) -> Result<()> {
     let names = ServiceNames::read(tables)?;
     let hops = Hops::new(tables);
     let mut rows = Vec::new();
-    rows.extend(rows_of(&tables.backends4, &names, &hops)?);
-    rows.extend(rows_of(&tables.backends6, &names, &hops)?);
+    rows.extend(rows_of(&tables.backends4, &names, &hops));
+    rows.extend(rows_of(&tables.backends6, &names, &hops));
     rows.sort_unstable_by(|a, b| (&a.service, a.address, a.port).cmp(&(&b.service, b.address, b.port)));
     print(&rows, output, "no backends")
-}
-
-/// The backends in use, each with its index.
-pub(super) fn used<A: Addr>(table: &MappedArray<abi::Backend<A>>) -> Result<Vec<(u32, Backend)>>
-where
-    abi::Backend<A>: Plain,
-{
-    let mut backends = Vec::new();
-    for index in 0..table.len() {
-        let backend = Backend::from_value(&table.read(index)?);
-        if backend.is_used() {
-            backends.push((index, backend));
-        }
-    }
-    Ok(backends)
 }
 
 fn rows_of<A: Addr>(
     table: &MappedArray<abi::Backend<A>>,
     names: &ServiceNames,
     hops: &Hops<'_>,
-) -> Result<Vec<BackendRow>>
+) -> Vec<BackendRow>
 where
     abi::Backend<A>: Plain,
 {
-    let row = |(index, backend): (u32, Backend)| BackendRow {
+    let row = |index: u32, backend: Backend| BackendRow {
         service: names.get(backend.service),
         index,
         family: Family::of(backend.addr).to_string(),
@@ -88,5 +73,12 @@ where
         next_hop: hops.get(backend.next_hop),
         generation: backend.generation,
     };
-    Ok(used(table)?.into_iter().map(row).collect())
+    let mut rows = Vec::new();
+    table.for_each(|index, backend| {
+        let backend = Backend::from_value(&backend);
+        if backend.is_used() {
+            rows.push(row(index, backend));
+        }
+    });
+    rows
 }

@@ -25,11 +25,6 @@ impl ServiceNames {
     pub(super) fn get(&self, index: u32) -> String {
         self.0.get(&index).cloned().unwrap_or_else(|| format!("service {index}"))
     }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 /// Next hops in words, with the names of devices in this network namespace.

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail};
-use penstock_abi::{Counter, NextHop, maps};
+use penstock_abi::Counter;
 use penstock_kernel::attach::{Attacher, DeviceMode};
 use penstock_kernel::node::NodeNet;
 use penstock_kernel::{Lock, Tables, memory};
 use serde::Serialize;
 
-use super::backend;
-use super::names::ServiceNames;
 use super::render::{Row, json, line, table};
 use crate::agent::AgentStatus;
 use crate::cli::{Output, Places};
-use crate::runtime;
+use crate::observe::Listener;
+use crate::{runtime, usage};
 
 /// Everything that is known of Penstock on this node.
 #[derive(Serialize)]
@@ -108,9 +107,9 @@ fn report(places: &Places) -> Result<Report> {
 fn look(places: &Places, report: &mut Report) -> Result<()> {
     let pins = super::pins(places);
     let tables = Tables::open(&pins)?;
-    let used = usage(&tables)?;
+    let used = usage::all(&tables, usage::flows(&tables)?)?;
     for map in memory(&pins)? {
-        let used = used.get(map.name).copied();
+        let used = used.get(map.name).map(|usage| usage.used);
         report.tables.push(TableRow { table: map.name, used, size: map.elements, memory: map.bytes });
     }
     for counter in Counter::ALL {
@@ -131,40 +130,6 @@ fn look(places: &Places, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// How many elements are in use.
-fn usage(tables: &Tables) -> Result<BTreeMap<&'static str, u64>> {
-    fn count<K: penstock_abi::Plain, V: penstock_abi::Plain>(
-        hash: &penstock_kernel::table::Hash<K, V>,
-    ) -> Result<u64> {
-        let mut count = 0;
-        hash.for_each(|_, _| count += 1)?;
-        Ok(count)
-    }
-    let names = ServiceNames::read(tables)?;
-    let mut slots = 0;
-    for index in 0..tables.services.len() {
-        slots += u64::from(tables.services.read(index)?.cluster.count());
-    }
-    let mut next_hops = 0;
-    for index in 0..tables.next_hops.len() {
-        next_hops += u64::from(tables.next_hops.read(index)? != NextHop::stack());
-    }
-    Ok(BTreeMap::from([
-        (maps::FRONTENDS4, count(&tables.frontends4)?),
-        (maps::FRONTENDS6, count(&tables.frontends6)?),
-        (maps::SERVICES, names.len() as u64),
-        (maps::SLOTS, slots),
-        (maps::BACKENDS4, backend::used(&tables.backends4)?.len() as u64),
-        (maps::BACKENDS6, backend::used(&tables.backends6)?.len() as u64),
-        (maps::NEXT_HOPS, next_hops),
-        (maps::ENDPOINTS4, count(&tables.endpoints4)?),
-        (maps::ENDPOINTS6, count(&tables.endpoints6)?),
-        (maps::FLOWS4, count(&tables.flows4)?),
-        (maps::FLOWS6, count(&tables.flows6)?),
-        (maps::SERVICE_NAMES, names.len() as u64),
-    ]))
-}
-
 fn in_words(report: &Report) -> String {
     let mut lines = vec![match (report.running, report.agent.as_ref().is_some_and(|agent| agent.synced)) {
         (Some(pid), true) => format!("agent: running, pid {pid}, synced"),
@@ -181,6 +146,12 @@ fn in_words(report: &Report) -> String {
         lines.push(format!("version: {}, schema {}", agent.version, agent.schema));
         lines.push(format!("devices: {}, uplinks {}", agent.attach, agent.uplinks.join(", ")));
         lines.push(format!("sockets: {cgroup}"));
+        lines.extend(agent.servers.iter().map(|listener| server(listener, report.running.is_some())));
+        lines.push(match agent.node_eligible {
+            Some(true) => "load balancers: may send to this node".into(),
+            Some(false) => "load balancers: should not send to this node, which is being removed".into(),
+            None => "load balancers: should not send to this node, whose Node object was not seen".into(),
+        });
         lines.extend(agent.source_problems.iter().map(|problem| format!("problem: {problem}")));
         lines.extend(agent.failures.iter().map(|failure| format!("failure: {failure}")));
     }
@@ -201,9 +172,21 @@ fn in_words(report: &Report) -> String {
     lines.join("\n")
 }
 
+fn server(listener: &Listener, running: bool) -> String {
+    let Listener { server, address, problem } = listener;
+    match problem {
+        _ if !running => format!("{server}: not served"),
+        None => format!("{server}: served at {address}"),
+        Some(problem) => format!("{server}: not served at {address}: {problem}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use penstock_abi::maps;
+
     use super::*;
+    use crate::observe::Server;
 
     fn report(agent: AgentStatus) -> Report {
         Report {
@@ -231,6 +214,31 @@ mod tests {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");
         }
         assert!(!text.contains("event-lost"));
+    }
+
+    #[test]
+    fn servers_and_eligibility_are_told_with_what_keeps_a_server_from_its_address() {
+        let listener = |server, address: &str, problem: Option<&str>| Listener {
+            server,
+            address: address.parse().unwrap(),
+            problem: problem.map(str::to_owned),
+        };
+        let agent = AgentStatus {
+            node_eligible: Some(false),
+            servers: vec![
+                listener(Server::Health, "0.0.0.0:10256", None),
+                listener(Server::Metrics, "127.0.0.1:10249", Some("the port is taken")),
+            ],
+            ..AgentStatus::default()
+        };
+        let text = in_words(&Report { running: Some(7), ..report(agent) });
+        for part in [
+            "health: served at 0.0.0.0:10256",
+            "metrics: not served at 127.0.0.1:10249: the port is taken",
+            "load balancers: should not send",
+        ] {
+            assert!(text.contains(part), "{part:?} is not in:\n{text}");
+        }
     }
 
     #[test]

@@ -95,14 +95,42 @@ impl<V: Count> PerCpuArray<V> {
         Ok(counts)
     }
 
+    /// The sum of the counters from 0 up to this one, over all CPUs.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`] past the end.
+    pub fn sum_to(&self, last: u32) -> Result<V, Error> {
+        (0..=last).try_fold(V::zeroed(), |total, index| Ok(total.plus(self.get(index)?)))
+    }
+
     /// Sets a counter to zero on every CPU: its index is given to another.
     ///
     /// # Errors
     /// [`Error::System`].
     pub fn reset(&self, index: u32) -> Result<(), Error> {
-        let zero = vec![0; self.map.value_len()];
+        self.set(index, V::zeroed())
+    }
+
+    /// Moves what was counted at one index to another one, which no program counts at.
+    ///
+    /// Whoever sums over both meanwhile may miss what is on its way, but sees nothing twice.
+    ///
+    /// # Errors
+    /// [`Error::OutOfBounds`] past the end, and nothing is written.
+    pub fn move_to(&self, from: u32, to: u32) -> Result<(), Error> {
+        let sum = self.get(from)?.plus(self.get(to)?);
+        self.reset(from)?;
+        self.set(to, sum)
+    }
+
+    /// Sets a counter: to this value on one CPU, to zero on the others.
+    fn set(&self, index: u32, value: V) -> Result<(), Error> {
+        let mut bytes = vec![0; self.map.value_len()];
+        for (to, from) in bytes.iter_mut().zip(value.bytes()) {
+            *to = *from;
+        }
         self.map
-            .update(index.bytes(), &zero, crate::sys::Update::Any)
+            .update(index.bytes(), &bytes, crate::sys::Update::Any)
             .map_err(Error::system("update", &self.name))
     }
 }

@@ -66,6 +66,15 @@ impl<V: Plain> MappedArray<V> {
         Ok(V::from_bytes(&value).unwrap_or_else(V::zeroed))
     }
 
+    /// Gives every element to `each`, as [`Self::read`] would.
+    pub fn for_each(&self, mut each: impl FnMut(u32, V)) {
+        let mut bytes = vec![0; size_of::<V>()];
+        for index in 0..self.length {
+            self.memory.read(index as usize * Self::STRIDE, &mut bytes);
+            each(index, V::from_bytes(&bytes).unwrap_or_else(V::zeroed));
+        }
+    }
+
     /// Writes an element that no reader can reach yet.
     ///
     /// # Errors
