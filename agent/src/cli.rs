@@ -8,6 +8,7 @@ use penstock_abi::{SCHEMA, maps};
 
 use crate::observe::BindAddresses;
 use crate::source::SourceKind;
+use crate::source::kubernetes::ServerUrl;
 
 /// Pod networking and Services on eBPF.
 #[derive(Parser, Debug)]
@@ -131,6 +132,10 @@ pub(crate) struct AgentArgs {
     /// Kubeconfig for the source `kubernetes`; without it the usual places, then the pod's own account
     #[arg(long, env = "KUBECONFIG", value_name = "PATH")]
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// URLs of the API servers for the source `kubernetes`, asked in this order; without them, the address that the kubeconfig or
+    /// the pod's environment has
+    #[arg(long, env = "PENSTOCK_APISERVER", value_name = "URL", value_delimiter = ',')]
+    pub(crate) apiserver: Vec<ServerUrl>,
     /// Device towards the other nodes; without it the device that has the node's InternalIP
     #[arg(long, env = "PENSTOCK_UPLINK", value_name = "DEV")]
     pub(crate) uplink: Option<String>,

@@ -77,7 +77,7 @@ async fn start_source(args: &AgentArgs, updates: Updates) -> Result<()> {
     match &args.source {
         SourceKind::Manifests(directory) => manifests::spawn(directory, updates),
         SourceKind::Kubernetes => {
-            let client = kubernetes::connect(args.kubeconfig.as_deref()).await?;
+            let client = kubernetes::connect(args.kubeconfig.as_deref(), &args.apiserver).await?;
             tokio::spawn(kubernetes::run(client, updates));
             Ok(())
         }
