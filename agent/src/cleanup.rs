@@ -8,7 +8,7 @@ use penstock_kernel::{Lock, Pins, cleanup};
 
 use crate::agent::AgentStatus;
 use crate::cli::Places;
-use crate::runtime;
+use crate::{kube_proxy, runtime};
 
 /// Removes what Penstock made on this node, and nothing else.
 ///
@@ -23,6 +23,8 @@ pub(crate) fn run(places: &Places) -> Result<()> {
     let removed = runtime::new()?
         .block_on(cleanup::cleanup(&Pins::new(&places.bpffs), cgroup.as_deref()))
         .context("remove programs, routes and tables")?;
+    let tools = kube_proxy::Tools::new(places.host_root.as_deref());
+    kube_proxy::release(&tools, true).context("remove what keeps kube-proxy's connections translated")?;
     AgentStatus::remove(&places.run_dir)?;
     remove_run_dir(&places.run_dir)?;
     println!(

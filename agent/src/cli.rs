@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -38,6 +39,9 @@ pub(crate) struct Places {
         value_name = "PATH"
     )]
     pub(crate) run_dir: PathBuf,
+    /// Root of the host where this one is a container's: tools that are missing here are run there
+    #[arg(long, global = true, env = "PENSTOCK_HOST_ROOT", value_name = "PATH")]
+    pub(crate) host_root: Option<PathBuf>,
     /// Number of the folder of pinned tables, for tests of upgrades
     #[arg(long, global = true, env = "PENSTOCK_SCHEMA", default_value_t = SCHEMA, hide = true)]
     pub(crate) schema: u32,
@@ -63,7 +67,40 @@ pub(crate) enum Command {
     /// The options of the agent as they would be in force, and where each value comes from. Takes the agent's options
     Config(OutputArgs),
     /// Detach and remove everything that Penstock made on this node
-    Cleanup,
+    Cleanup(CleanupArgs),
+    /// Become a program below another root: how the tools of a host are run
+    #[command(hide = true)]
+    InRoot(InRootArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CleanupArgs {
+    #[command(subcommand)]
+    pub(crate) what: Option<CleanupCommand>,
+}
+
+#[derive(Subcommand, Clone, Copy, Debug)]
+pub(crate) enum CleanupCommand {
+    /// Remove what a kube-proxy has left on this node, in place of what Penstock made
+    KubeProxy(KubeProxyArgs),
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct KubeProxyArgs {
+    /// Only say what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Even while a kube-proxy runs
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InRootArgs {
+    pub(crate) root: PathBuf,
+    pub(crate) program: OsString,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<OsString>,
 }
 
 #[derive(Subcommand, Debug)]
@@ -142,6 +179,9 @@ pub(crate) struct AgentArgs {
     /// Whether routes to the pod ranges of other nodes on the same link are made. Where someone else has made one, it stays
     #[arg(long, env = "PENSTOCK_DIRECT_ROUTES", value_enum, default_value_t = Switch::On, value_name = "on|off")]
     pub(crate) direct_routes: Switch,
+    /// Whether what a kube-proxy has left on this node is removed once it has ended and the agent serves
+    #[arg(long, env = "PENSTOCK_REPLACE_KUBE_PROXY", value_enum, default_value_t = Switch::Off, value_name = "on|off")]
+    pub(crate) replace_kube_proxy: Switch,
     /// Group below which sockets are served; without it the root of the cgroup2 mount
     #[arg(long, env = "PENSTOCK_CGROUP", value_name = "PATH")]
     pub(crate) cgroup: Option<PathBuf>,

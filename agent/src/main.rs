@@ -5,6 +5,7 @@ mod agent;
 mod cleanup;
 mod cli;
 mod config;
+mod kube_proxy;
 mod observe;
 mod runtime;
 mod show;
@@ -14,7 +15,7 @@ mod usage;
 
 use std::process::ExitCode;
 
-use crate::cli::Command;
+use crate::cli::{CleanupCommand, Command};
 use crate::config::Loaded;
 
 fn main() -> ExitCode {
@@ -34,7 +35,11 @@ fn main() -> ExitCode {
         Command::Drops(args) => show::drops(&cli.places, *args),
         Command::Status(args) => show::status(&cli.places, *args),
         Command::Config(args) => effective.show(args.output),
-        Command::Cleanup => cleanup::run(&cli.places),
+        Command::Cleanup(args) => match args.what {
+            None => cleanup::run(&cli.places),
+            Some(CleanupCommand::KubeProxy(args)) => kube_proxy::command::run(args, &cli.places),
+        },
+        Command::InRoot(args) => kube_proxy::enter(&args.root, &args.program, &args.arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

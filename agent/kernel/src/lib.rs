@@ -2,7 +2,7 @@
 //!
 //! Owns: the eBPF object ([`object`]), the maps and their life on a bpffs ([`Dataplane`], [`Pins`]), typed access to them
 //! ([`Tables`]), what is attached where ([`attach`]), grace periods ([`Grace`]), the node's devices, addresses and routes
-//! ([`node`], [`routes`]), and taking all of it away again ([`cleanup`]).
+//! ([`node`], [`routes`]), the kernel's own tracked connections ([`conntrack`]), and taking all of it away again ([`cleanup`]).
 //!
 //! Invariants:
 //! - No map is reused before its type, sizes and flags were compared with what the programs want.
@@ -18,6 +18,7 @@ pub mod attach;
 mod bpffs;
 mod carry;
 pub mod cleanup;
+pub mod conntrack;
 mod dataplane;
 mod error;
 pub mod features;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,7 @@ use penstock_model::{Controller, Reclaimed, Report};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
+use super::adopt;
 use super::attachments::Wanted;
 use super::facts::{OwnNode, facts, uplinks};
 use super::housekeeping::Housekeeping;
@@ -68,6 +70,7 @@ enum Wake {
     Net(Result<(), penstock_kernel::Error>),
     Reclaimed(Option<Result<Reclaimed, TableError>>),
     Listeners,
+    KubeProxy,
     Time,
 }
 
@@ -126,6 +129,7 @@ impl<'a> Control<'a> {
                 result = self.started.monitor.changed() => Wake::Net(result),
                 result = self.housekeeping.done() => Wake::Reclaimed(result),
                 Ok(()) = self.listeners.changed() => Wake::Listeners,
+                Ok(()) = self.started.kube_proxy.sight.changed() => Wake::KubeProxy,
                 () = sleep_until(deadline.into()) => Wake::Time,
             };
             self.observed.woken(Moment::now());
@@ -136,6 +140,7 @@ impl<'a> Control<'a> {
                 Wake::Net(Err(error)) => self.retry.set(NETLINK, vec![error.to_string()], Instant::now()),
                 Wake::Reclaimed(None) => bail!("the thread of housekeeping has ended"),
                 Wake::Reclaimed(Some(result)) => self.release(result).await,
+                Wake::KubeProxy => self.see_kube_proxy(),
                 Wake::Listeners | Wake::Time => {}
             }
             self.on_time().await;
@@ -305,6 +310,7 @@ impl<'a> Control<'a> {
         if self.converged && self.serving && !self.retry.failed(PROGRAMS) && !self.started.status.synced {
             self.started.status.synced = true;
             self.observed.set_ready();
+            self.started.kube_proxy.serving.store(true, Ordering::Release);
             self.write_status();
             tracing::info!(
                 devices = self.started.attachments.devices(),
@@ -320,7 +326,11 @@ impl<'a> Control<'a> {
         let mut failures = Vec::new();
         if !self.serving && self.converged {
             match attach_everywhere(self.started).await {
-                Ok(()) => self.serving = true,
+                Ok(()) => {
+                    // Between the sockets, so that kube-proxy gets no new connection, and the devices.
+                    self.adopt();
+                    self.serving = true;
+                }
                 Err(error) => failures.push(format!("{error:#}")),
             }
         }
@@ -337,6 +347,15 @@ impl<'a> Control<'a> {
             }
         }
         self.retry.set(PROGRAMS, failures, Instant::now());
+    }
+
+    /// Takes over what kube-proxy has begun. That this fails costs those connections, and nothing else.
+    fn adopt(&self) {
+        match adopt::adopt(self.controller.tables().kernel()) {
+            Ok(0) => {}
+            Ok(adopted) => tracing::info!(adopted, "took over connections that the kernel translated"),
+            Err(error) => tracing::warn!("open connections of kube-proxy's may end: {error:#}"),
+        }
     }
 
     async fn follow_routes(&mut self) {
@@ -401,6 +420,11 @@ impl<'a> Control<'a> {
             self.follow_routes().await;
         }
         self.ready_if_serving();
+    }
+
+    fn see_kube_proxy(&mut self) {
+        let sight = self.started.kube_proxy.sight.borrow_and_update().clone();
+        self.started.status.kube_proxy = sight.summary;
     }
 
     async fn release(&mut self, result: Result<Reclaimed, TableError>) {

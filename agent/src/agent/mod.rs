@@ -5,6 +5,7 @@
 //!
 //! What it has done stays when it ends, however it ends: nothing here is taken back by a destructor.
 
+mod adopt;
 mod attachments;
 mod cgroup;
 mod control;

@@ -16,6 +16,8 @@ use super::attachments::Attachments;
 use super::cgroup;
 use super::status::AgentStatus;
 use crate::cli::{AgentArgs, Attach, Places, SizeArgs, Switch};
+use crate::kube_proxy::Tools as HostTools;
+use crate::kube_proxy::watch::Watch;
 use crate::tables::{KernelReaders, KernelTables};
 
 /// All that the control loop works on.
@@ -32,6 +34,7 @@ pub(super) struct Started {
     pub(super) uplink: Option<String>,
     /// Whether routes to the pods of other nodes are made.
     pub(super) direct_routes: bool,
+    pub(super) kube_proxy: Watch,
     pub(super) run_dir: PathBuf,
     pub(super) status: AgentStatus,
     tables: Option<KernelTables>,
@@ -123,6 +126,10 @@ pub(super) async fn start(args: &AgentArgs, places: &Places) -> Result<Started> 
         net,
         uplink: args.uplink.clone(),
         direct_routes: args.direct_routes == Switch::On,
+        kube_proxy: Watch::start(
+            HostTools::new(places.host_root.as_deref()),
+            args.replace_kube_proxy == Switch::On,
+        )?,
         run_dir: places.run_dir.clone(),
         status,
         tables: Some(KernelTables::new(tables, Grace::new()?)),

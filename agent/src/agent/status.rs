@@ -30,6 +30,9 @@ pub(crate) struct AgentStatus {
     pub(crate) socket_lb: bool,
     /// The group below which they are.
     pub(crate) cgroup: Option<PathBuf>,
+    /// What there is of a kube-proxy on this node, in words; empty before the first look.
+    #[serde(default)]
+    pub(crate) kube_proxy: String,
     /// The devices towards the other nodes.
     pub(crate) uplinks: Vec<String>,
     /// The addresses of pods on this node.

@@ -14,8 +14,10 @@ pub(super) const KIND: &str = "KubeProxyConfiguration";
 pub(super) const HONOURED: &[(&str, &str)] = &[
     ("clientConnection.kubeconfig", "kubeconfig"),
     ("healthzBindAddress", "healthz-bind-address"),
+    ("healthzBindAddress", "healthz-bind-address"),
     ("hostnameOverride", "node"),
     ("logging.format", "log-format"),
+    ("metricsBindAddress", "metrics-bind-address"),
     ("metricsBindAddress", "metrics-bind-address"),
 ];
 

@@ -152,6 +152,9 @@ fn in_words(report: &Report) -> String {
             Some(false) => "load balancers: should not send to this node, which is being removed".into(),
             None => "load balancers: should not send to this node, whose Node object was not seen".into(),
         });
+        if !agent.kube_proxy.is_empty() {
+            lines.push(format!("kube-proxy: {}", agent.kube_proxy));
+        }
         lines.extend(agent.source_problems.iter().map(|problem| format!("problem: {problem}")));
         lines.extend(agent.failures.iter().map(|failure| format!("failure: {failure}")));
     }
