@@ -10,6 +10,7 @@
 //!
 //! Must not know: how Penstock works inside. The lab starts the binary and looks at packets, sockets and commands.
 
+pub mod cluster;
 pub mod lab;
 pub mod needs;
 pub mod probe;

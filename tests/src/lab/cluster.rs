@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
-use std::sync::Once;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
@@ -29,11 +28,8 @@ pub struct Lab {
 impl Lab {
     /// Makes a lab of so many nodes, without agents. What dead runs have left is removed first.
     pub fn new(nodes: u8) -> Result<Self> {
-        static SWEEP: Once = Once::new();
         ensure!(nix::unistd::geteuid().is_root(), "the lab makes namespaces and needs root rights");
-        let mut swept = Ok(());
-        SWEEP.call_once(|| swept = super::sweep());
-        swept?;
+        super::sweep_once()?;
 
         let run = Run::new();
         std::fs::create_dir_all(manifest::directory(&run)).context("making the directory of manifests")?;

@@ -14,13 +14,13 @@
 //! ```
 
 mod agent;
-mod cgroup;
+pub(crate) mod cgroup;
 mod cluster;
-mod ip;
+pub(crate) mod ip;
 mod janitor;
 mod manifest;
 mod node;
-mod place;
+pub(crate) mod place;
 mod pod;
 mod process;
 mod run;
@@ -28,11 +28,14 @@ mod sys;
 mod tables;
 
 pub use agent::{AgentOptions, Attach, penstock_binary};
+pub(crate) use cluster::prepare;
 pub use cluster::{Lab, wait_until};
+pub(crate) use janitor::Janitor;
 pub use janitor::janitor;
 pub use manifest::{Endpoint, Family, Protocol, Service, ServicePort};
 pub use node::{Node, keeper};
 pub use place::{Place, Runs};
 pub use pod::Pod;
 pub use process::{Load, Process};
+pub(crate) use run::sweep_once;
 pub use run::{Run, sweep};

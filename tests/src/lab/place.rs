@@ -14,33 +14,44 @@ use super::run::{NETNS, Run};
 use super::sys::{Doors, enter_on_exec};
 use crate::probe::{self, Answer, Ask, Serve, Task};
 
+/// The namespaces of a node beside that of its network, which a process of its own holds.
+const KEPT: [(&str, CloneFlags); 3] = [
+    ("uts", CloneFlags::CLONE_NEWUTS),
+    ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+    ("mnt", CloneFlags::CLONE_NEWNS),
+];
+
 /// The network namespace and the cgroup of a node or a pod, and a node's mounts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Place {
     name: String,
     doors: Arc<Doors>,
 }
 
 impl Place {
-    /// The place with this network namespace and cgroup; with the mounts and the cgroup namespace of `keeper`.
+    /// The place with this network namespace and cgroup; with the mounts and the other namespaces of `keeper`.
     pub(crate) fn open(namespace: &str, cgroup: &Path, keeper: Option<u32>) -> Result<Self> {
+        Self::open_in(namespace, std::slice::from_ref(&cgroup), keeper)
+    }
+
+    /// As [`Place::open`], with a group in each of several trees.
+    pub(crate) fn open_in(namespace: &str, groups: &[impl AsRef<Path>], keeper: Option<u32>) -> Result<Self> {
         let open = |path: &Path| File::open(path).with_context(|| format!("opening {}", path.display()));
-        let procs = cgroup.join("cgroup.procs");
-        let mounts = match keeper {
-            None => None,
-            Some(pid) => {
-                let namespaces = Path::new("/proc").join(pid.to_string()).join("ns");
-                Some((open(&namespaces.join("mnt"))?, open(&namespaces.join("cgroup"))?))
+        let mut namespaces = Vec::new();
+        if let Some(pid) = keeper {
+            let of_keeper = Path::new("/proc").join(pid.to_string()).join("ns");
+            // The mounts last: what is opened above has been opened by then.
+            for (file, kind) in KEPT {
+                namespaces.push((open(&of_keeper.join(file))?, kind));
             }
-        };
-        let doors = Doors {
-            net: self::namespace(namespace)?,
-            mounts,
-            cgroup: OpenOptions::new()
-                .write(true)
-                .open(&procs)
-                .with_context(|| format!("opening {}", procs.display()))?,
-        };
+        }
+        let mut cgroups = Vec::new();
+        for group in groups {
+            let procs = group.as_ref().join("cgroup.procs");
+            let file = OpenOptions::new().write(true).open(&procs);
+            cgroups.push(file.with_context(|| format!("opening {}", procs.display()))?);
+        }
+        let doors = Doors { net: self::namespace(namespace)?, namespaces, cgroups };
         Ok(Self { name: namespace.to_owned(), doors: Arc::new(doors) })
     }
 
@@ -57,6 +68,11 @@ impl Place {
                 Self::open(&run.name(node), &group.join("host"), Some(keeper))
             }
         }
+    }
+
+    /// What it is called: the name of its network namespace.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// A command whose process will run here.
@@ -101,6 +117,12 @@ fn run_in<T: Send>(net: &File, work: impl FnOnce() -> Result<T> + Send) -> Resul
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
+}
+
+impl Runs for Place {
+    fn place(&self) -> &Place {
+        self
+    }
 }
 
 /// What processes can be started in: nodes and pods.

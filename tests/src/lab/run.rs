@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
@@ -48,6 +50,33 @@ impl Run {
         fs::write(self.keep_mark(), "").context("marking the run as kept")
     }
 
+    /// Remembers groups outside the version 2 tree, for [`Run::remove`]. To be called before they are made.
+    pub(crate) fn record_groups(&self, groups: &[PathBuf]) -> Result<()> {
+        let mut file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.groups_file())
+            .context("opening the run's list of groups")?;
+        groups
+            .iter()
+            .try_for_each(|group| writeln!(file, "{}", group.display()))
+            .context("writing the run's list of groups")
+    }
+
+    /// What [`Run::record_groups`] was told.
+    pub(crate) fn recorded_groups(&self) -> Vec<PathBuf> {
+        fs::read_to_string(self.groups_file()).unwrap_or_default().lines().map(PathBuf::from).collect()
+    }
+
+    fn groups_file(&self) -> PathBuf {
+        self.directory().join("groups")
+    }
+
+    /// The runs of which anything is left.
+    pub fn all() -> Result<Vec<Self>> {
+        found()
+    }
+
     /// Whether anything of the run is left.
     pub fn exists(&self) -> bool {
         found().is_ok_and(|runs| runs.contains(self))
@@ -61,6 +90,10 @@ impl Run {
         let root = cgroup::root()?;
         for group in names_in(&root)?.iter().filter(|name| name.starts_with(&prefix)) {
             cgroup::remove(&root.join(group))?;
+        }
+        // Last made, first removed: a group is empty only when those below it are gone.
+        for group in self.recorded_groups().iter().rev() {
+            cgroup::remove_emptied(group)?;
         }
         let namespaces: Vec<String> =
             names_in(Path::new(NETNS))?.into_iter().filter(|name| name.starts_with(&prefix)).collect();
@@ -101,6 +134,14 @@ pub fn sweep() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// As [`sweep`], the first time that this process asks.
+pub(crate) fn sweep_once() -> Result<()> {
+    static SWEEP: Once = Once::new();
+    let mut swept = Ok(());
+    SWEEP.call_once(|| swept = sweep());
+    swept
 }
 
 /// The runs of which a namespace, a cgroup or a directory is left.

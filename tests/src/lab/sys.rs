@@ -15,20 +15,21 @@ use nix::sched::{CloneFlags, setns};
 pub(crate) struct Doors {
     /// The network namespace.
     pub(crate) net: File,
-    /// The mount namespace and the cgroup namespace, where they are not the starter's.
-    pub(crate) mounts: Option<(File, File)>,
-    /// `cgroup.procs` of the cgroup, open for writing.
-    pub(crate) cgroup: File,
+    /// Further namespaces with their kinds, in the order of entering; where they are not the starter's.
+    pub(crate) namespaces: Vec<(File, CloneFlags)>,
+    /// `cgroup.procs` of the cgroup, open for writing; one file for each tree of groups.
+    pub(crate) cgroups: Vec<File>,
 }
 
 impl Doors {
     fn enter(&self) -> io::Result<()> {
-        // "0" stands for the writer. The group first: its file is open, whichever the mount namespace.
-        nix::unistd::write(&self.cgroup, b"0")?;
+        // "0" stands for the writer. The groups first: their files are open, whichever the mount namespace.
+        for cgroup in &self.cgroups {
+            nix::unistd::write(cgroup, b"0")?;
+        }
         setns(self.net.as_fd(), CloneFlags::CLONE_NEWNET)?;
-        if let Some((mounts, cgroups)) = &self.mounts {
-            setns(cgroups.as_fd(), CloneFlags::CLONE_NEWCGROUP)?;
-            setns(mounts.as_fd(), CloneFlags::CLONE_NEWNS)?;
+        for (namespace, kind) in &self.namespaces {
+            setns(namespace.as_fd(), *kind)?;
         }
         Ok(())
     }

@@ -46,6 +46,7 @@ pub fn perform(task: &Task) -> Result<()> {
         Task::Keeper => crate::lab::keeper(),
         Task::Janitor { run } => crate::lab::janitor(run),
         Task::HoldLab => hold_lab(),
+        Task::Keep(keep) => crate::cluster::keep(keep),
         Task::Serve(serve) => server::serve(serve),
         Task::Ask(ask) => client::ask(ask),
     }

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::Keep;
+
 /// What a process is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -17,6 +19,8 @@ pub enum Task {
     },
     /// Make a lab, say its run's name and stay, for tests of what happens when it is killed.
     HoldLab,
+    /// Hold the namespaces of a cluster's node.
+    Keep(Keep),
     /// Answer requests.
     Serve(Serve),
     /// Send requests.

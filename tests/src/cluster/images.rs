@@ -1,0 +1,78 @@
+//! The images that a cluster's pods run: archives, since nothing is pulled from anywhere.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+/// Names the archives that every node gets.
+pub const IMAGES: &str = "PENSTOCK_IMAGES";
+/// Names the archive of the agent's image.
+pub const AGENT_IMAGE: &str = "PENSTOCK_IMAGE";
+
+/// Image archives, and the names of what is in them.
+#[derive(Clone, Debug)]
+pub(crate) struct Images {
+    archives: Vec<(PathBuf, Vec<String>)>,
+}
+
+impl Images {
+    /// What the environment names.
+    pub(crate) fn from_environment() -> Result<Self> {
+        let lists = [IMAGES, AGENT_IMAGE].map(|name| std::env::var_os(name).unwrap_or_default());
+        let mut archives = Vec::new();
+        for path in lists.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty()) {
+            let names = names(&path)?;
+            archives.push((path, names));
+        }
+        ensure!(!archives.is_empty(), "no images: {IMAGES} names none; `cargo xtask cluster up` builds them");
+        Ok(Self { archives })
+    }
+
+    /// The files.
+    pub(crate) fn archives(&self) -> impl Iterator<Item = &Path> {
+        self.archives.iter().map(|(path, _)| path.as_path())
+    }
+
+    /// The image that holds a pod's namespaces.
+    pub(crate) fn pause(&self) -> Result<&str> {
+        self.named("pause")
+    }
+
+    /// The full name of the image whose path ends in `name`, whatever its registry and its tag.
+    pub(crate) fn named(&self, name: &str) -> Result<&str> {
+        let found = self.archives.iter().flat_map(|(_, names)| names).find(|full| {
+            let path = full.rsplit_once(':').map_or(full.as_str(), |(path, _)| path);
+            path.rsplit('/').next() == Some(name)
+        });
+        found.map(String::as_str).with_context(|| format!("no image {name} is in what {IMAGES} names"))
+    }
+}
+
+/// The names of an archive's images, from docker's `manifest.json` in it.
+fn names(archive: &Path) -> Result<Vec<String>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Entry {
+        repo_tags: Vec<String>,
+    }
+    let output = Command::new("tar")
+        .arg("--extract")
+        .arg("--to-stdout")
+        .arg("--file")
+        .arg(archive)
+        .arg("manifest.json")
+        .stdin(Stdio::null())
+        .output()
+        .context("starting tar")?;
+    ensure!(
+        output.status.success(),
+        "{} is no archive of images: {}",
+        archive.display(),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    let entries: Vec<Entry> = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("reading manifest.json of {}", archive.display()))?;
+    Ok(entries.into_iter().flat_map(|entry| entry.repo_tags).collect())
+}
