@@ -6,6 +6,7 @@
 
 mod bpf;
 mod build;
+mod cluster;
 mod fuzz;
 mod lint;
 mod oci;
@@ -51,6 +52,9 @@ enum Chore {
     Fuzz(fuzz::Args),
     /// Boot other kernels and run packet tests and agent there
     Vm(vm::Args),
+    /// Make a real Kubernetes on this machine, without Docker: up, kubectl, node, client, list, down
+    #[command(disable_help_flag = true)]
+    Cluster(cluster::Args),
     /// Build a real Kubernetes for the lab: its programs, its tests and their images
     Upstream(upstream::Args),
 }
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
         Chore::Bench(args) => show::bench(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Vm(args) => vm::run(&args),
+        Chore::Cluster(args) => cluster::run(&args),
         Chore::Upstream(args) => upstream::run(&args),
     };
     match done {

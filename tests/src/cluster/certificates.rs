@@ -25,6 +25,13 @@ pub(crate) struct Identity {
     pub(crate) key: PathBuf,
 }
 
+/// The files of a pair of bare keys, PEM.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenKeys {
+    pub(crate) private: PathBuf,
+    pub(crate) public: PathBuf,
+}
+
 /// Whom a certificate is for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subject<'a> {
@@ -80,11 +87,14 @@ impl Authority {
         Ok(identity)
     }
 
-    /// A key that nobody vouches for: it signs the tokens of service accounts.
-    pub(crate) fn bare_key(&self, file: &str) -> Result<PathBuf> {
-        let path = self.files(file).key;
-        write_secret(&path, &KeyPair::generate()?.serialize_pem())?;
-        Ok(path)
+    /// The keys that sign and check the tokens of service accounts; nobody vouches for them.
+    pub(crate) fn token_keys(&self) -> Result<TokenKeys> {
+        let (private, public) =
+            (self.folder.join("service-accounts.key"), self.folder.join("service-accounts.pub"));
+        let key = KeyPair::generate()?;
+        write_secret(&private, &key.serialize_pem())?;
+        fs::write(&public, key.public_key_pem()).context("writing the public key of tokens")?;
+        Ok(TokenKeys { private, public })
     }
 
     fn files(&self, name: &str) -> Identity {

@@ -76,6 +76,10 @@ snapshotter = "overlayfs"
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
 sandbox = "{pause}"
 
+[plugins.'io.containerd.cri.v1.runtime']
+# Where the machine's root may not favour a process (no CAP_SYS_RESOURCE), a pod is as dear to the kernel as its node.
+restrict_oom_score_adj = true
+
 [plugins.'io.containerd.cri.v1.runtime'.containerd]
 default_runtime_name = "runc"
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::addresses::{API_PORT, KUBERNETES_SERVICE, POD_RANGES, SERVICE_RANGES, control_plane};
-use super::certificates::{Authority, Subject};
+use super::certificates::{Authority, Subject, TokenKeys};
 use super::daemon::Daemon;
 use super::kubeconfig;
 use super::kubectl::Kubectl;
@@ -49,7 +49,7 @@ impl ControlPlane {
             let log = parts.logs.join(format!("{name}.log"));
             Daemon::new(name, parts.place, parts.tools.program(name), arguments, log)
         };
-        let tokens = parts.authority.bare_key("service-accounts")?;
+        let tokens = parts.authority.token_keys()?;
         let etcd_data = parts.directory.join("etcd");
         Ok(Self {
             etcd: daemon("etcd", etcd(&etcd_data)),
@@ -143,7 +143,7 @@ fn etcd(data: &Path) -> Vec<String> {
     ]
 }
 
-fn api_server(authority: &Authority, tokens: &Path) -> Result<Vec<String>> {
+fn api_server(authority: &Authority, tokens: &TokenKeys) -> Result<Vec<String>> {
     let (own, service) = (control_plane(), KUBERNETES_SERVICE);
     let serving = authority.issue(
         "kube-apiserver",
@@ -189,15 +189,15 @@ fn api_server(authority: &Authority, tokens: &Path) -> Result<Vec<String>> {
         format!("--kubelet-client-key={}", to_kubelets.key.display()),
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
-        format!("--service-account-key-file={}", tokens.display()),
-        format!("--service-account-signing-key-file={}", tokens.display()),
+        format!("--service-account-key-file={}", tokens.public.display()),
+        format!("--service-account-signing-key-file={}", tokens.private.display()),
         "--authorization-mode=Node,RBAC".to_owned(),
         "--enable-admission-plugins=NodeRestriction".to_owned(),
         "--allow-privileged=true".to_owned(),
     ])
 }
 
-fn controllers(parts: &Parts<'_>, tokens: &Path) -> Result<Vec<String>> {
+fn controllers(parts: &Parts<'_>, tokens: &TokenKeys) -> Result<Vec<String>> {
     let ca = parts.authority.identity();
     let mut arguments = vec![
         "--allocate-node-cidrs=true".to_owned(),
@@ -206,7 +206,7 @@ fn controllers(parts: &Parts<'_>, tokens: &Path) -> Result<Vec<String>> {
         format!("--root-ca-file={}", ca.certificate.display()),
         format!("--cluster-signing-cert-file={}", ca.certificate.display()),
         format!("--cluster-signing-key-file={}", ca.key.display()),
-        format!("--service-account-private-key-file={}", tokens.display()),
+        format!("--service-account-private-key-file={}", tokens.private.display()),
         "--use-service-account-credentials=true".to_owned(),
         // Ten thousand Services appear in seconds, not in minutes.
         "--kube-api-qps=1000".to_owned(),

@@ -68,6 +68,7 @@ pub fn keep(keep: &Keep) -> Result<()> {
     mount_new("sysfs", Path::new("/sys"), "")?;
     mount_groups(&trees)?;
     mount_new("bpf", Path::new("/sys/fs/bpf"), "")?;
+    clear_run()?;
     mount_new("tmpfs", Path::new("/run"), "mode=755")?;
     // Where `ip netns` and containerd look for names.
     fs::create_dir("/run/netns").context("making /run/netns")?;
@@ -82,6 +83,18 @@ pub fn keep(keep: &Keep) -> Result<()> {
     loop {
         std::thread::park();
     }
+}
+
+/// Lets go of what is mounted below `/run`: names of network namespaces above all, which would live as long as the node.
+fn clear_run() -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("reading /proc/self/mounts")?;
+    let below =
+        mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|path| path.starts_with("/run/"));
+    for path in below.collect::<Vec<_>>().into_iter().rev() {
+        // A mount that is below another one has gone with it.
+        let _ = umount2(path, MntFlags::MNT_DETACH);
+    }
+    Ok(())
 }
 
 /// Where the node sees a tree of groups: where the machine does.

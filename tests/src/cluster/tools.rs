@@ -35,7 +35,7 @@ const NEEDED_PLUGINS: [&str; 3] = ["ptp", "host-local", "portmap"];
 
 /// A folder of links to everything a cluster runs, first in its programs' search path.
 #[derive(Clone, Debug)]
-pub struct Tools {
+pub(crate) struct Tools {
     folder: PathBuf,
     plugins: PathBuf,
 }
