@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Status(OutputArgs),
     /// The options of the agent as they would be in force, and where each value comes from. Takes the agent's options
     Config(OutputArgs),
+    /// Mount a BPF filesystem where there is none, for agents to come: what the DaemonSet's init container does
+    MountBpffs,
     /// Detach and remove everything that Penstock made on this node
     Cleanup(CleanupArgs),
     /// Become a program below another root: how the tools of a host are run
@@ -182,9 +184,15 @@ pub(crate) struct AgentArgs {
     /// Whether what a kube-proxy has left on this node is removed once it has ended and the agent serves
     #[arg(long, env = "PENSTOCK_REPLACE_KUBE_PROXY", value_enum, default_value_t = Switch::Off, value_name = "on|off")]
     pub(crate) replace_kube_proxy: Switch,
-    /// Group below which sockets are served; without it the root of the cgroup2 mount
+    /// Group below which sockets are served, or a folder that cgroup2 is mounted below; without it the root of the cgroup2 mount
     #[arg(long, env = "PENSTOCK_CGROUP", value_name = "PATH")]
     pub(crate) cgroup: Option<PathBuf>,
+    /// Whether to mount a BPF filesystem where there is none: not in a container, whose mounts go with it
+    #[arg(long, env = "PENSTOCK_MOUNT_BPFFS", value_enum, default_value_t = Switch::On, value_name = "on|off")]
+    pub(crate) mount_bpffs: Switch,
+    /// Folder of the network's switches, in a container a mount of it that may be written
+    #[arg(long, env = "PENSTOCK_SYSCTLS", default_value = "/proc/sys/net", value_name = "PATH")]
+    pub(crate) sysctls: PathBuf,
     /// Whether Services are translated at the socket, or only packet by packet
     #[arg(long, env = "PENSTOCK_SOCKET_LB", value_enum, default_value_t = Switch::On, value_name = "on|off")]
     pub(crate) socket_lb: Switch,

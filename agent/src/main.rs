@@ -6,6 +6,7 @@ mod cleanup;
 mod cli;
 mod config;
 mod kube_proxy;
+mod mount;
 mod observe;
 mod runtime;
 mod show;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
             Some(CleanupCommand::KubeProxy(args)) => kube_proxy::command::run(args, &cli.places),
         },
         Command::InRoot(args) => kube_proxy::enter(&args.root, &args.program, &args.arguments),
+        Command::MountBpffs => mount::run(&cli.places),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,9 +8,11 @@ mod bpf;
 mod build;
 mod cluster;
 mod fuzz;
+mod image;
 mod lint;
 mod oci;
 mod pins;
+mod remap;
 mod setup;
 mod shell;
 mod show;
@@ -38,6 +40,8 @@ enum Chore {
     Bpf,
     /// Build the agent with the eBPF programs inside
     Build(build::Args),
+    /// Make the agent's container image: static, small, the same bytes from the same sources
+    Image(image::Args),
     /// Formatting, clippy for host and bpf target, docs, direction of dependencies, licences
     Lint(lint::Args),
     /// Run the tests
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Chore::Setup(args) => setup::run(&args),
         Chore::Bpf => bpf::run(),
         Chore::Build(args) => build::run(&args),
+        Chore::Image(args) => image::run(&args),
         Chore::Lint(args) => lint::run(&args),
         Chore::Test(args) => test::run(&args),
         Chore::Demo(args) => show::demo(&args),

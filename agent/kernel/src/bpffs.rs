@@ -17,12 +17,13 @@ use crate::{Error, Hook};
 pub struct Pins {
     root: PathBuf,
     schema: u32,
+    mounts: bool,
 }
 
 impl Pins {
     /// Below this mount point, for the schema of this build.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), schema: SCHEMA }
+        Self { root: root.into(), schema: SCHEMA, mounts: true }
     }
 
     /// The same below another schema's folder: lets a test play an upgrade with one build.
@@ -30,6 +31,13 @@ impl Pins {
     #[must_use]
     pub fn with_schema(mut self, schema: u32) -> Self {
         self.schema = schema;
+        self
+    }
+
+    /// The same, but a bpffs must be there: one that is mounted within a container goes with it, and all that is pinned there.
+    #[must_use]
+    pub fn without_mounting(mut self) -> Self {
+        self.mounts = false;
         self
     }
 
@@ -109,16 +117,30 @@ impl Pins {
         Ok(schemas)
     }
 
+    /// Mounts a bpffs where there is none, and tells whether it did.
+    ///
+    /// # Errors
+    /// Where the mount cannot be made, or is not to be made and yet is not there.
+    pub fn mount(&self) -> Result<bool, Error> {
+        let what = self.root.display().to_string();
+        fs::create_dir_all(&self.root).map_err(Error::system("mkdir", &what))?;
+        if is_bpffs(&self.root).map_err(Error::system("statfs", &what))? {
+            return Ok(false);
+        }
+        if !self.mounts {
+            return Err(Error::NoBpffs { path: self.root.clone() });
+        }
+        mount_bpffs(&self.root).map_err(Error::system("mount of bpffs", &what))?;
+        Ok(true)
+    }
+
     /// Makes the folders, and mounts a bpffs first where there is none.
     ///
     /// # Errors
-    /// Where the mount or the folders cannot be made.
+    /// As [`Self::mount`], and where the folders cannot be made.
     pub fn prepare(&self) -> Result<(), Error> {
-        let what = self.root.display().to_string();
-        fs::create_dir_all(&self.root).map_err(Error::system("mkdir", &what))?;
-        if !is_bpffs(&self.root).map_err(Error::system("statfs", &what))? {
-            mount_bpffs(&self.root).map_err(Error::system("mount of bpffs", &what))?;
-            tracing::info!(path = %what, "mounted bpffs");
+        if self.mount()? {
+            tracing::info!(path = %self.root.display(), "mounted bpffs");
         }
         let links = self.links();
         fs::create_dir_all(&links).map_err(Error::system("mkdir", links.display()))

@@ -58,6 +58,14 @@ pub enum Error {
         /// What the kernel says of the pinned map.
         found: u64,
     },
+    /// There is no bpffs where things are to be pinned.
+    #[error(
+        "no BPF filesystem is mounted at {path}: mount one there (mount -t bpf bpf PATH), or let --mount-bpffs on do it"
+    )]
+    NoBpffs {
+        /// Where one was looked for.
+        path: PathBuf,
+    },
     /// No maps are pinned where they are looked for.
     #[error("no tables of schema {schema} at {path}: no agent of this version has run here{others}")]
     NotPinned {

@@ -5,9 +5,10 @@ mod common;
 use std::net::IpAddr;
 
 use common::{async_sandbox, ifindex, ip, output, sandbox, veth};
+use penstock_kernel::Error;
 use penstock_kernel::node::{Monitor, NodeNet};
 use penstock_kernel::routes::{self, Route};
-use penstock_kernel::{Error, sysctl};
+use penstock_kernel::sysctl::Switches;
 
 fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -113,9 +114,10 @@ fn a_gateway_that_is_not_on_the_link_is_an_error() {
 fn switches_are_set_in_this_namespace() {
     sandbox(|_| {
         veth("pst-pod", "pst-in");
-        sysctl::enable_forwarding().unwrap();
-        sysctl::disable_reverse_path_filter("pst-pod").unwrap();
-        sysctl::disable_reverse_path_filter("pst-gone").unwrap();
+        let switches = Switches::default();
+        switches.enable_forwarding().unwrap();
+        switches.disable_reverse_path_filter("pst-pod").unwrap();
+        switches.disable_reverse_path_filter("pst-gone").unwrap();
         let read = |path: &str| std::fs::read_to_string(path).unwrap().trim().to_owned();
         assert_eq!(read("/proc/sys/net/ipv4/ip_forward"), "1");
         assert_eq!(read("/proc/sys/net/ipv6/conf/all/forwarding"), "1");

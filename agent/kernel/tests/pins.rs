@@ -23,7 +23,11 @@ fn a_bpffs_is_mounted_where_there_is_none_and_used_where_there_is_one() {
         pins.prepare().unwrap();
         assert_eq!(mounts_at(&root), 1);
         assert!(pins.links().is_dir());
+        pins.without_mounting().prepare().unwrap();
         let status = std::process::Command::new("umount").arg(&root).status().unwrap();
         assert!(status.success());
+        let error = Pins::new(&root).without_mounting().prepare().unwrap_err().to_string();
+        assert!(error.contains(&format!("no BPF filesystem is mounted at {}", root.display())), "{error}");
+        assert_eq!(mounts_at(&root), 0);
     });
 }

@@ -6,19 +6,21 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use penstock_kernel::attach::Attacher;
 use penstock_kernel::node::{Device, NodeNet};
-use penstock_kernel::{Error, Hook, Programs, sysctl};
+use penstock_kernel::sysctl::Switches;
+use penstock_kernel::{Error, Hook, Programs};
 
 /// The devices that have our programs.
 #[derive(Debug)]
 pub(super) struct Attachments {
     attacher: Attacher,
+    switches: Switches,
     /// By hook and device, with the device's name: an index is given to another device once the first is gone.
     done: BTreeMap<(Hook, u32), String>,
 }
 
 impl Attachments {
-    pub(super) fn new(attacher: Attacher) -> Self {
-        Self { attacher, done: BTreeMap::new() }
+    pub(super) fn new(attacher: Attacher, switches: Switches) -> Self {
+        Self { attacher, switches, done: BTreeMap::new() }
     }
 
     /// Lets the given programs run wherever an earlier agent attached to a device.
@@ -56,7 +58,7 @@ impl Attachments {
 
     async fn attach(&mut self, programs: &Programs, hook: Hook, device: &Device) -> Result<(), Error> {
         if Hook::POD.contains(&hook) {
-            sysctl::disable_reverse_path_filter(&device.name)?;
+            self.switches.disable_reverse_path_filter(&device.name)?;
         }
         match self.attacher.attach_device(programs, hook, device.ifindex).await {
             Ok(change) => {

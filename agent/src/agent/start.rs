@@ -8,8 +8,9 @@ use penstock_abi::Config;
 use penstock_kernel::attach::{Attacher, DeviceMode};
 use penstock_kernel::features::{self, Features};
 use penstock_kernel::node::{Monitor, NodeNet};
+use penstock_kernel::sysctl::Switches;
 use penstock_kernel::{
-    Dataplane, Error, Grace, Lock, Migration, Pins, Programs, Settings, TableSizes, Tables, sysctl,
+    Dataplane, Error, Grace, Lock, Migration, Pins, Programs, Settings, TableSizes, Tables,
 };
 
 use super::attachments::Attachments;
@@ -77,14 +78,9 @@ pub(super) async fn start(args: &AgentArgs, places: &Places) -> Result<Started> 
     };
     status.cgroup = match (args.socket_lb, &args.cgroup) {
         (Switch::Off, _) => None,
-        (Switch::On, Some(path)) => Some(path.clone()),
+        (Switch::On, Some(path)) => Some(cgroup::at(path)?),
         (Switch::On, None) => Some(cgroup::mounted()?),
     };
-    if let Some(path) = &status.cgroup {
-        let found = path.join("cgroup.procs");
-        std::fs::metadata(&found)
-            .with_context(|| format!("--cgroup {} is no cgroup2 group", path.display()))?;
-    }
     status.write(&places.run_dir)?;
 
     // Before the first look at the node, so that nothing is missed between the two.
@@ -94,13 +90,18 @@ pub(super) async fn start(args: &AgentArgs, places: &Places) -> Result<Started> 
         net.device_named(name).with_context(|| format!("--uplink {name}: there is no such device"))?;
     }
     let pins = Pins::new(&places.bpffs).with_schema(places.schema);
+    let pins = match args.mount_bpffs {
+        Switch::On => pins,
+        Switch::Off => pins.without_mounting(),
+    };
     let Dataplane { tables, programs, restored, migration } =
         Dataplane::open(&Settings { pins: pins.clone(), sizes: sizes(args.sizes) })?;
     // An agent that was to fill these tables ended before it did: what they replace still serves.
     let restored = restored && !(migration.is_pending() && is_empty(&tables)?);
     tables.config.store_u32(0, std::mem::offset_of!(Config, event_sample), args.event_sample)?;
-    sysctl::enable_forwarding()?;
-    if status.cgroup.is_none() && sysctl::reverse_path_filter_of_all() {
+    let switches = Switches::at(&args.sysctls);
+    switches.enable_forwarding()?;
+    if status.cgroup.is_none() && switches.reverse_path_filter_of_all() {
         tracing::warn!(
             "net.ipv4.conf.all.rp_filter is on: without the socket hooks, this node's own programs reach no Service backend on this \
              node; set it to 0"
@@ -120,7 +121,7 @@ pub(super) async fn start(args: &AgentArgs, places: &Places) -> Result<Started> 
         programs,
         restored,
         migration,
-        attachments: Attachments::new(Attacher::new(&pins, mode)),
+        attachments: Attachments::new(Attacher::new(&pins, mode), switches),
         cgroup: status.cgroup.clone(),
         monitor,
         net,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{setup, shell, workspace};
+use crate::{remap, setup, shell, workspace};
 
 /// What the programs are compiled for: little-endian eBPF.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
@@ -40,7 +40,7 @@ pub(crate) fn build_logging() -> Result<PathBuf> {
 
 fn build_with(package: &str, features: &[&str]) -> Result<PathBuf> {
     setup::bpf_toolchain()?;
-    shell::run(cargo("build", package).args(["--bin", package]).args(features))?;
+    shell::run(cargo("build", package)?.args(["--bin", package]).args(features))?;
     let object = workspace::target().join("bpf").join(TARGET).join("bpf").join(package);
     let object =
         object.canonicalize().with_context(|| format!("the build left no object at {}", object.display()))?;
@@ -73,7 +73,13 @@ fn check(path: &Path) -> Result<()> {
 ///
 /// A target folder of its own, so that a change of these flags rebuilds nothing for the host. The stable compiler takes
 /// `-Z build-std` only under `RUSTC_BOOTSTRAP`: the bpf target ships no built `core`.
-pub(crate) fn cargo(subcommand: &str, package: &str) -> std::process::Command {
+///
+/// # Errors
+/// The compiler does not tell where its sources are.
+pub(crate) fn cargo(subcommand: &str, package: &str) -> Result<std::process::Command> {
+    let mut flags: Vec<_> = RUSTFLAGS.iter().map(|&flag| flag.to_owned()).collect();
+    // The debug information tells the kernel's log where each instruction comes from.
+    flags.extend(remap::folders()?.iter().map(remap::Folder::for_rustc));
     let mut command = workspace::cargo();
     command
         .args([subcommand, "--package", package, "--profile", "bpf"])
@@ -81,6 +87,6 @@ pub(crate) fn cargo(subcommand: &str, package: &str) -> std::process::Command {
         .arg("--target-dir")
         .arg(workspace::target().join("bpf"))
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS.join("\x1f"));
-    command
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    Ok(command)
 }

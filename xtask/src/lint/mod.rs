@@ -62,7 +62,7 @@ impl Check {
             Self::Bpf => {
                 setup::bpf_toolchain()?;
                 for package in [workspace::PROGRAMS, workspace::YARDSTICKS] {
-                    shell::run(bpf::cargo("clippy", package).args(["--", "--deny", "warnings"]))?;
+                    shell::run(bpf::cargo("clippy", package)?.args(["--", "--deny", "warnings"]))?;
                 }
                 Ok(())
             }

@@ -6,7 +6,7 @@ mod cargo_tools;
 mod core_sources;
 mod system;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -38,6 +38,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 pub(crate) fn bpf_toolchain() -> Result<()> {
     core_sources::ensure()?;
     cargo_tools::bpf_linker()
+}
+
+/// The standard library for another target of the compiler.
+pub(crate) fn target(target: &str) -> Result<()> {
+    let library = shell::output(workspace::rustc().args(["--print", "target-libdir", "--target", target]))?;
+    if Path::new(library.trim()).is_dir() {
+        return Ok(());
+    }
+    let mut rustup = Command::new("rustup");
+    shell::run(rustup.current_dir(workspace::root()).args(["target", "add", target]))
+        .with_context(|| format!("the standard library for {target} is needed: `rustup target add {target}`"))
 }
 
 /// What `cargo xtask lint` checks with.

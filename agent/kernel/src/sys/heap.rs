@@ -1,5 +1,8 @@
 //! What this process keeps of the memory that it has freed.
-#![expect(unsafe_code, reason = "mallopt(3) and malloc_trim(3) are the C library's")]
+#![cfg_attr(
+    target_env = "gnu",
+    expect(unsafe_code, reason = "mallopt(3) and malloc_trim(3) are the C library's")
+)]
 
 /// Gives memory that was freed back to the kernel: after a burst of work that is not soon to come again, as the first reading of a
 /// cluster is. Does nothing where the C library is not glibc.

@@ -52,7 +52,50 @@ impl Resource {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use serde::Deserialize as _;
+    use serde_yaml_ng::{Deserializer, Value};
+
     use super::*;
+
+    /// What the manifests install.
+    const ACCOUNT: &str = include_str!("../../../../manifests/base/account.yaml");
+
+    /// The rights that the manifests' role gives, as group, resource and verb.
+    fn granted() -> BTreeSet<(String, String, String)> {
+        let objects = Deserializer::from_str(ACCOUNT).map(|document| Value::deserialize(document).unwrap());
+        let role = objects.into_iter().find(|object| object["kind"] == "ClusterRole").unwrap();
+        let texts = |value: &Value| -> Vec<String> {
+            value.as_sequence().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+        };
+        let mut granted = BTreeSet::new();
+        for rule in role["rules"].as_sequence().unwrap() {
+            for group in texts(&rule["apiGroups"]) {
+                for resource in texts(&rule["resources"]) {
+                    for verb in texts(&rule["verbs"]) {
+                        granted.insert((group.clone(), resource.clone(), verb));
+                    }
+                }
+            }
+        }
+        granted
+    }
+
+    #[test]
+    fn the_manifests_let_the_agent_read_what_it_watches_and_nothing_else() {
+        let wanted: BTreeSet<_> = RESOURCES
+            .iter()
+            .flat_map(|resource| ["list", "watch"].map(|verb| (resource, verb)))
+            .map(|(resource, verb)| {
+                (resource.group().to_owned(), resource.plural.to_owned(), verb.to_owned())
+            })
+            .collect();
+        let mut granted = granted();
+        // Those it writes.
+        granted.retain(|(_, resource, _)| resource != "events");
+        assert_eq!(granted, wanted);
+    }
 
     #[test]
     fn the_paths_are_those_of_kubernetes() {
