@@ -7,10 +7,11 @@ mod hops;
 mod record;
 mod restore;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
+use hashbrown::HashMap;
 use penstock_abi::{Selection, maps};
+use smallvec::SmallVec;
 
 use crate::reuse::{Due, Indices, Limbo, Reclaim, Recycled, Slots};
 use crate::tables::{Backend, Family, Frontend, Op, PerFamily, Sizes, TableError};
@@ -45,7 +46,7 @@ pub(crate) struct ServiceState {
     /// The backends in the word's slots, ascending by address and port.
     pub(crate) members: Box<[u32]>,
     /// Backends that name the service and are in no slot.
-    pub(crate) dead: Vec<u32>,
+    pub(crate) dead: SmallVec<[u32; 4]>,
     pub(crate) name: Option<Box<str>>,
 }
 

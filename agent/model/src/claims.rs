@@ -1,7 +1,7 @@
 //! Who has a frontend where several Services claim it: the oldest, by creation time and then by name.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::objects::{Kind, Timestamp};
 use crate::tables::Frontend;

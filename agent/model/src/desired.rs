@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use penstock_abi::Protocol;
+use smol_str::SmolStr;
 
 use crate::tables::{Family, Frontend};
 use crate::view::{Endpoint, Port, QualifiedName, Service, Slice};
@@ -15,7 +16,7 @@ use crate::view::{Endpoint, Port, QualifiedName, Service, Slice};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct DesiredPort {
     /// The port's name.
-    pub(crate) name: Box<str>,
+    pub(crate) name: SmolStr,
     pub(crate) family: Family,
     pub(crate) protocol: Protocol,
     /// Where it is reached, ascending. Never empty.
@@ -108,6 +109,8 @@ pub(crate) fn endpoints<'a>(
 
 #[cfg(test)]
 mod tests {
+    use smallvec::smallvec;
+
     use super::*;
     fn endpoint(last: u8, ready: bool, serving: bool, terminating: bool) -> Endpoint {
         Endpoint { addr: IpAddr::from([10, 0, 0, last]), ready, serving, terminating }
@@ -122,7 +125,7 @@ mod tests {
         let slices = slices.iter().enumerate().map(|(i, endpoints)| Slice {
             name: i.to_string().into(),
             family: Family::V4,
-            ports: [port("metrics", 9090), port("http", 8080)].into(),
+            ports: smallvec![port("metrics", 9090), port("http", 8080)],
             endpoints: (*endpoints).into(),
         });
         let slices: Vec<Slice> = slices.collect();

@@ -4,76 +4,29 @@
 //! event that changes nothing makes nothing stale.
 
 mod kept;
+mod name;
 mod pods;
 mod triggers;
 mod validate;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
 
+use hashbrown::HashMap;
+use hashbrown::hash_map::{EntryRef, OccupiedEntry};
 use ipnetwork::IpNetwork;
 use penstock_abi::Protocol;
+use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use crate::desired::DesiredPort;
-use crate::objects::{self, Event, Kind, Object, ObjectKey, Timestamp, TriggerTime};
+use crate::objects::{Event, Kind, Object, ObjectKey, Timestamp, TriggerTime};
 use crate::tables::{Family, PerFamily};
 use crate::warning::Warning;
+use name::NameParts;
+pub use name::QualifiedName;
 use pods::Pods;
 use triggers::Triggers;
-
-/// `namespace/name` of a namespaced object.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct QualifiedName(Arc<str>);
-
-impl QualifiedName {
-    /// From the two parts.
-    pub fn new(namespace: &str, name: &str) -> Self {
-        let mut text = String::with_capacity(namespace.len() + 1 + name.len());
-        text.push_str(namespace);
-        text.push('/');
-        text.push_str(name);
-        Self(text.into())
-    }
-
-    fn of(metadata: &objects::Metadata) -> Self {
-        Self::new(namespace(metadata), &metadata.name)
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The key of the object of this name and a kind.
-    pub fn key(&self, kind: Kind) -> ObjectKey {
-        let (namespace, name) = self.0.split_once('/').unwrap_or(("", &self.0));
-        ObjectKey::new(kind, namespace, name)
-    }
-}
-
-impl From<&ObjectKey> for QualifiedName {
-    fn from(key: &ObjectKey) -> Self {
-        Self::new(&key.namespace, &key.name)
-    }
-}
-
-impl fmt::Display for QualifiedName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl fmt::Debug for QualifiedName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-fn namespace(metadata: &objects::Metadata) -> &str {
-    if metadata.namespace.is_empty() { "default" } else { &metadata.namespace }
-}
 
 /// A Service that is to be served.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,7 +39,7 @@ pub(crate) struct Service {
 /// One port of a Service, or of the endpoints of a slice.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Port {
-    pub(crate) name: Box<str>,
+    pub(crate) name: SmolStr,
     pub(crate) protocol: Protocol,
     pub(crate) port: u16,
 }
@@ -94,9 +47,9 @@ pub(crate) struct Port {
 /// A slice of the endpoints of a Service.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Slice {
-    pub(crate) name: Box<str>,
+    pub(crate) name: SmolStr,
     pub(crate) family: Family,
-    pub(crate) ports: Box<[Port]>,
+    pub(crate) ports: SmallVec<[Port; 1]>,
     pub(crate) endpoints: Box<[Endpoint]>,
 }
 
@@ -109,16 +62,19 @@ pub(crate) struct Endpoint {
     pub(crate) terminating: bool,
 }
 
-/// All that is known of one Service, in one place. Its slices may come before it does.
+/// All that is known of one Service. Its slices may come before it does.
+///
+/// Of many Services each is out of the processor's caches when it changes, and a change costs little but waiting for them. So
+/// what one with a slice and a port needs is side by side: one look-up by name finds all but the endpoints.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceView {
     pub(crate) service: Option<Service>,
     /// In no order that means anything.
-    pub(crate) slices: Vec<Slice>,
+    pub(crate) slices: SmallVec<[Slice; 1]>,
     /// The API's own Service alone: slices of before, of families in which `slices` have no endpoint at all ([`kept`]).
     pub(crate) kept: Vec<Slice>,
     /// Where it is reached, by ports. The view keeps them and asks only whether there are any.
-    pub(crate) ports: Vec<OwnedPort>,
+    pub(crate) ports: SmallVec<[OwnedPort; 1]>,
 }
 
 impl ServiceView {
@@ -181,7 +137,7 @@ impl Changes {
 /// The cluster as it was told last.
 #[derive(Debug, Default)]
 pub struct ClusterView {
-    services: HashMap<QualifiedName, ServiceView>,
+    services: HashMap<QualifiedName, Box<ServiceView>>,
     /// The Service of each slice.
     slices: HashMap<QualifiedName, QualifiedName>,
     nodes: BTreeMap<Box<str>, NodeView>,
@@ -240,11 +196,11 @@ impl ClusterView {
     }
 
     pub(crate) fn service(&self, name: &QualifiedName) -> Option<&ServiceView> {
-        self.services.get(name)
+        self.services.get(name).map(Box::as_ref)
     }
 
     pub(crate) fn service_mut(&mut self, name: &QualifiedName) -> Option<&mut ServiceView> {
-        self.services.get_mut(name)
+        self.services.get_mut(name).map(Box::as_mut)
     }
 
     pub(crate) fn services(&self) -> impl Iterator<Item = &QualifiedName> {
@@ -262,25 +218,24 @@ impl ClusterView {
     fn upsert(&mut self, object: Object, changes: &mut Changes) {
         match object {
             Object::Service(service) => {
-                let name = QualifiedName::of(&service.metadata);
-                let service = validate::service(&service, &mut changes.warnings);
-                self.set_service(name, service, changes);
+                let view = validate::service(&service, &mut changes.warnings);
+                self.set_service(NameParts::of(&service.metadata), view, changes);
             }
             Object::EndpointSlice(slice) => {
-                let name = QualifiedName::of(&slice.metadata);
+                let name = NameParts::of(&slice.metadata);
                 let owner = validate::slice_owner(&slice, &mut changes.warnings);
                 let trigger = slice.metadata.annotations.last_change_trigger_time;
-                let slice = validate::slice(&slice, &mut changes.warnings);
-                match (owner, slice) {
-                    (Some(owner), Some(slice)) => self.set_slice(name, owner, slice, trigger, changes),
-                    _ => self.remove_slice(&name, changes),
+                let view = validate::slice(&slice, &mut changes.warnings);
+                match (owner, view) {
+                    (Some(owner), Some(view)) => self.set_slice(name, owner, view, trigger, changes),
+                    _ => self.remove_slice(name, changes),
                 }
             }
             Object::Node(node) => {
                 let view = validate::node(&node, &mut changes.warnings);
                 self.set_node(&node.metadata.name, Some(view), changes);
             }
-            Object::Pod(pod) => self.pods.set(&QualifiedName::of(&pod.metadata), validate::pod(&pod)),
+            Object::Pod(pod) => self.pods.set(NameParts::of(&pod.metadata).into(), validate::pod(&pod)),
             Object::ServiceCidr(cidr) => {
                 let ranges = validate::service_cidr(&cidr, &mut changes.warnings);
                 self.service_cidrs.insert(cidr.metadata.name, ranges);
@@ -291,9 +246,9 @@ impl ClusterView {
     fn delete(&mut self, key: &ObjectKey, changes: &mut Changes) {
         match key.kind {
             Kind::Service => self.set_service(key.into(), None, changes),
-            Kind::EndpointSlice => self.remove_slice(&key.into(), changes),
+            Kind::EndpointSlice => self.remove_slice(key.into(), changes),
             Kind::Node => self.set_node(&key.name, None, changes),
-            Kind::Pod => self.pods.set(&key.into(), Box::default()),
+            Kind::Pod => self.pods.set(QualifiedName::new(&key.namespace, &key.name), Box::default()),
             Kind::ServiceCidr => drop(self.service_cidrs.remove(&key.name)),
         }
     }
@@ -325,69 +280,82 @@ impl ClusterView {
         }
     }
 
-    fn set_service(&mut self, name: QualifiedName, service: Option<Service>, changes: &mut Changes) {
+    fn set_service(&mut self, name: NameParts<'_>, service: Option<Service>, changes: &mut Changes) {
         let known = self.services.get(&name).and_then(|view| view.service.as_ref());
         if known == service.as_ref() {
             return;
         }
         self.served = self.served + usize::from(service.is_some()) - usize::from(known.is_some());
-        changes.service(&name, Extent::Whole);
-        self.services.entry(name).or_default().service = service;
+        let mut entry = self.entry(name);
+        entry.get_mut().service = service;
+        changes.service(entry.key(), Extent::Whole);
+    }
+
+    /// What is known of a Service; a new name gets its place.
+    fn entry(&mut self, name: NameParts<'_>) -> OccupiedEntry<'_, QualifiedName, Box<ServiceView>> {
+        match self.services.entry_ref(&name) {
+            EntryRef::Occupied(entry) => entry,
+            EntryRef::Vacant(entry) => entry.insert_entry_with_key(name.into(), Box::default()),
+        }
     }
 
     /// Forgets a Service that is neither there nor waited for by slices, once nothing leads to it.
     pub(crate) fn forget_if_empty(&mut self, name: &QualifiedName) {
-        if self.services.get(name).is_some_and(ServiceView::is_empty) {
+        if self.services.get(name).is_some_and(|view| view.is_empty()) {
             self.services.remove(name);
         }
     }
 
     fn set_slice(
         &mut self,
-        name: QualifiedName,
-        owner: QualifiedName,
+        name: NameParts<'_>,
+        owner: NameParts<'_>,
         slice: Slice,
         trigger: Option<TriggerTime>,
         changes: &mut Changes,
     ) {
+        let mut entry = self.entry(owner);
+        let owner = entry.key().clone();
+        let view = entry.get_mut();
+        let before = kept::before(&owner, view);
         let family = slice.family;
-        let view = self.services.get_mut(&owner);
-        let before = kept::before(&owner, view.as_deref());
-        let known = view.and_then(|view| view.slices.iter_mut().find(|known| known.name == slice.name));
-        match known {
+        let is_new = match view.slices.iter_mut().find(|known| known.name == slice.name) {
             Some(known) if *known == slice => return,
-            Some(known) => *known = slice,
-            None => {
-                // It is new, or was another Service's.
-                self.remove_slice(&name, changes);
-                self.services.entry(owner.clone()).or_default().slices.push(slice);
-                self.slices.insert(name, owner.clone());
+            Some(known) => {
+                *known = slice;
+                false
             }
-        }
+            None => {
+                view.slices.push(slice);
+                true
+            }
+        };
+        kept::keep(&owner, view, before, changes);
         if let Some(time) = trigger {
             self.triggers.add(&owner, family, time);
         }
-        if let Some(before) = before
-            && let Some(view) = self.services.get_mut(&owner)
-        {
-            kept::keep(&owner, view, before, changes);
-        }
         changes.service(&owner, Extent::Endpoints);
+        if is_new && let Some(other) = self.slices.insert(name.into(), owner) {
+            self.take_slice(name, &other, changes);
+        }
     }
 
-    fn remove_slice(&mut self, name: &QualifiedName, changes: &mut Changes) {
-        let Some(owner) = self.slices.remove(name) else { return };
-        let before = kept::before(&owner, self.services.get(&owner));
-        if let Some(view) = self.services.get_mut(&owner) {
-            let (_, own) = name.as_str().split_once('/').unwrap_or_default();
-            view.slices.retain(|slice| &*slice.name != own);
-            if let Some(before) = before {
-                kept::keep(&owner, view, before, changes);
-            }
+    fn remove_slice(&mut self, name: NameParts<'_>, changes: &mut Changes) {
+        if let Some(owner) = self.slices.remove(&name) {
+            self.take_slice(name, &owner, changes);
         }
-        self.forget_if_empty(&owner);
-        self.triggers.forget(&owner);
-        changes.service(&owner, Extent::Endpoints);
+    }
+
+    /// Takes a slice away from a Service that had it.
+    fn take_slice(&mut self, name: NameParts<'_>, owner: &QualifiedName, changes: &mut Changes) {
+        if let Some(view) = self.services.get_mut(owner) {
+            let before = kept::before(owner, view);
+            view.slices.retain(|slice| slice.name != name.name);
+            kept::keep(owner, view, before, changes);
+        }
+        self.forget_if_empty(owner);
+        self.triggers.forget(owner);
+        changes.service(owner, Extent::Endpoints);
     }
 
     fn set_node(&mut self, name: &str, node: Option<NodeView>, changes: &mut Changes) {

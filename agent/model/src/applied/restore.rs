@@ -69,9 +69,9 @@ impl Applied {
         members.sort_unstable();
         members.dedup();
         let is_member = |backend: &u32| members.binary_search(backend).is_ok();
-        let (members, dead) = std::mem::take(&mut service.dead).into_iter().partition(is_member);
-        service.dead = dead;
-        let mut members: Vec<u32> = members;
+        let (mut members, dead): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut service.dead).into_iter().partition(is_member);
+        service.dead = dead.into();
         members.sort_unstable_by_key(|backend| self.place(family, *backend));
         self.service_mut(index).members = members.into();
     }

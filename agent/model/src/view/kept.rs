@@ -14,12 +14,18 @@ use crate::warning::{Problem, Warning};
 const API: &str = "default/kubernetes";
 
 /// The slices that are to be held against those after a change: of the API's own Service alone.
-pub(super) fn before(name: &QualifiedName, view: Option<&ServiceView>) -> Option<Vec<Slice>> {
-    view.filter(|_| name.as_str() == API).map(|view| view.slices.clone())
+pub(super) fn before(name: &QualifiedName, view: &ServiceView) -> Option<Vec<Slice>> {
+    (name.as_str() == API).then(|| view.slices.to_vec())
 }
 
 /// Keeps, in each family that has lost its last endpoint, the slices of before; lets go of those that are needed no longer.
-pub(super) fn keep(name: &QualifiedName, view: &mut ServiceView, before: Vec<Slice>, changes: &mut Changes) {
+pub(super) fn keep(
+    name: &QualifiedName,
+    view: &mut ServiceView,
+    before: Option<Vec<Slice>>,
+    changes: &mut Changes,
+) {
+    let Some(before) = before else { return };
     for family in Family::ALL {
         let serves = |slice: &Slice| slice.family == family && !slice.endpoints.is_empty();
         let last: Vec<_> = before.iter().filter(|slice| serves(slice)).cloned().collect();

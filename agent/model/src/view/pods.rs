@@ -13,10 +13,10 @@ pub(super) struct Pods {
 
 impl Pods {
     /// Replaces what is known of a pod; a pod without addresses is forgotten.
-    pub(super) fn set(&mut self, name: &QualifiedName, addresses: Box<[IpAddr]>) {
-        for addr in self.addresses.remove(name).into_iter().flatten() {
+    pub(super) fn set(&mut self, name: QualifiedName, addresses: Box<[IpAddr]>) {
+        for addr in self.addresses.remove(&name).into_iter().flatten() {
             // Another pod may have been given the address before this one was reported gone.
-            if self.names.get(&addr) == Some(name) {
+            if self.names.get(&addr) == Some(&name) {
                 self.names.remove(&addr);
             }
         }
@@ -24,7 +24,7 @@ impl Pods {
             return;
         }
         self.names.extend(addresses.iter().map(|addr| (*addr, name.clone())));
-        self.addresses.insert(name.clone(), addresses);
+        self.addresses.insert(name, addresses);
     }
 
     pub(super) fn len(&self) -> usize {

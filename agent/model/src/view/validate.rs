@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use penstock_abi::Protocol;
+use smallvec::SmallVec;
 
-use super::{Endpoint, NodeView, Port, QualifiedName, Service, Slice, namespace};
+use super::{Endpoint, NameParts, NodeView, Port, Service, Slice};
 use crate::objects::{self, AddressText, AddressType, Kind, Metadata, ObjectKey, ProtocolText, ServiceType};
 use crate::tables::{Family, PerFamily};
 use crate::warning::{Problem, Warning};
@@ -125,7 +126,7 @@ fn service_ports(spec: &objects::ServiceSpec, judge: &mut Judge<'_>) -> Box<[Por
         let number = judge.port(|| format!("spec.ports[{i}].port"), port.port);
         let protocol = judge.protocol(|| format!("spec.ports[{i}].protocol"), &port.protocol);
         let (Some(number), Some(protocol)) = (number, protocol) else { continue };
-        if ports.iter().any(|known| known.name == port.name) {
+        if ports.iter().any(|known| *known.name == *port.name) {
             judge.warn(
                 format!("spec.ports[{i}].name"),
                 Problem::Duplicate { what: format!("{:?}", port.name).into() },
@@ -136,17 +137,17 @@ fn service_ports(spec: &objects::ServiceSpec, judge: &mut Judge<'_>) -> Box<[Por
                 Problem::Duplicate { what: format!("{number}/{protocol}").into() },
             );
         } else {
-            ports.push(Port { name: port.name.clone(), protocol, port: number });
+            ports.push(Port { name: (&*port.name).into(), protocol, port: number });
         }
     }
     ports.into()
 }
 
 /// The Service whose endpoints the slice holds. A headless Service's slice has none here.
-pub(super) fn slice_owner(
-    slice: &objects::EndpointSlice,
+pub(super) fn slice_owner<'a>(
+    slice: &'a objects::EndpointSlice,
     warnings: &mut Vec<Warning>,
-) -> Option<QualifiedName> {
+) -> Option<NameParts<'a>> {
     let labels = &slice.metadata.labels;
     if labels.headless.is_some() {
         return None;
@@ -156,7 +157,7 @@ pub(super) fn slice_owner(
         judge.warn("metadata.labels[kubernetes.io/service-name]", Problem::Missing);
         return None;
     };
-    Some(QualifiedName::new(namespace(&slice.metadata), service))
+    Some(NameParts { name: service, ..NameParts::of(&slice.metadata) })
 }
 
 /// The slice, where it holds addresses.
@@ -175,24 +176,24 @@ pub(super) fn slice(slice: &objects::EndpointSlice, warnings: &mut Vec<Warning>)
         }
     };
     Some(Slice {
-        name: slice.metadata.name.clone(),
+        name: (&*slice.metadata.name).into(),
         family,
         ports: slice_ports(slice, &mut judge),
         endpoints: slice_endpoints(slice, family, &mut judge),
     })
 }
 
-fn slice_ports(slice: &objects::EndpointSlice, judge: &mut Judge<'_>) -> Box<[Port]> {
-    let mut ports: Vec<Port> = Vec::with_capacity(slice.ports.len());
+fn slice_ports(slice: &objects::EndpointSlice, judge: &mut Judge<'_>) -> SmallVec<[Port; 1]> {
+    let mut ports = SmallVec::with_capacity(slice.ports.len());
     for (i, port) in slice.ports.iter().enumerate() {
         // Without a name or a number a port is not for proxies (kube-proxy skips it alike).
         let (Some(name), Some(number)) = (&port.name, port.port) else { continue };
         let number = judge.port(|| format!("ports[{i}].port"), number);
         let protocol = judge.protocol(|| format!("ports[{i}].protocol"), &port.protocol);
         let (Some(number), Some(protocol)) = (number, protocol) else { continue };
-        ports.push(Port { name: name.clone(), protocol, port: number });
+        ports.push(Port { name: (&**name).into(), protocol, port: number });
     }
-    ports.into()
+    ports
 }
 
 fn slice_endpoints(slice: &objects::EndpointSlice, family: Family, judge: &mut Judge<'_>) -> Box<[Endpoint]> {
