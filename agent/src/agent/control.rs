@@ -1,6 +1,6 @@
 //! The control loop: what the source tells and what netlink tells, in; tables, programs and routes, out.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,7 +23,7 @@ use super::retry::Retry;
 use super::routes;
 use super::start::Started;
 use super::status::AgentStatus;
-use crate::observe::{Listener, Moment, Observed, ToldChanges};
+use crate::observe::{Listener, Moment, Notice, Observed, ToldChanges};
 use crate::source::Update;
 use crate::tables::KernelTables;
 
@@ -56,6 +56,10 @@ pub(super) struct Control<'a> {
     converged: bool,
     /// A list was told since tables were last written, so that a whole kind of objects is compared.
     relisted: bool,
+    /// What of a kube-proxy's was removed when this agent took over.
+    removed: Option<Vec<String>>,
+    /// The tables that had no room at the last attempt.
+    full: BTreeSet<&'static str>,
     /// The families whose tables are not what they should be.
     tables_failed: PerFamily<bool>,
     observed: Arc<Observed>,
@@ -107,6 +111,8 @@ impl<'a> Control<'a> {
             serving,
             converged: false,
             relisted: false,
+            removed: None,
+            full: BTreeSet::new(),
             tables_failed: PerFamily::default(),
             observed,
             listeners,
@@ -234,6 +240,7 @@ impl<'a> Control<'a> {
             let text = warning.to_string();
             if self.is_news(&text) {
                 tracing::warn!("{text}");
+                self.observed.notify_of(warning);
             }
         }
         let failures = report.failures.iter().map(ToString::to_string).collect();
@@ -261,14 +268,21 @@ impl<'a> Control<'a> {
         let now = SystemTime::now();
         let metrics = &self.observed.metrics;
         let mut failed = PerFamily { v4: false, v6: false };
+        let mut full = BTreeSet::new();
         for failure in &report.failures {
+            if let TableError::Full { table, size } = failure.error
+                && full.insert(table)
+                && !self.full.contains(table)
+            {
+                self.observed.notify(Notice::TableFull { table, size });
+            }
             let table = failure.error.table();
             metrics.agent.update_failed(table);
             for family in Family::ALL {
                 *failed.get_mut(family) |= table.and_then(family_of).is_none_or(|of| of == family);
             }
         }
-        self.tables_failed = failed;
+        (self.full, self.tables_failed) = (full, failed);
         for warning in &report.warnings {
             metrics.agent.warned(warning.object.kind);
         }
@@ -311,6 +325,7 @@ impl<'a> Control<'a> {
             self.started.status.synced = true;
             self.observed.set_ready();
             self.started.kube_proxy.serving.store(true, Ordering::Release);
+            self.observed.notify(Notice::Ready);
             self.write_status();
             tracing::info!(
                 devices = self.started.attachments.devices(),
@@ -425,6 +440,13 @@ impl<'a> Control<'a> {
     fn see_kube_proxy(&mut self) {
         let sight = self.started.kube_proxy.sight.borrow_and_update().clone();
         self.started.status.kube_proxy = sight.summary;
+        if sight.removed != self.removed {
+            if let Some(removed) = sight.removed.as_deref().filter(|removed| !removed.is_empty()) {
+                let what = format!("took over from kube-proxy and removed {}", removed.join(", "));
+                self.observed.notify(Notice::TakenOver { what });
+            }
+            self.removed = sight.removed;
+        }
     }
 
     async fn release(&mut self, result: Result<Reclaimed, TableError>) {

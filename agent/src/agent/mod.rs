@@ -61,7 +61,7 @@ async fn serve(args: &AgentArgs, places: &Places) -> Result<()> {
     let (health, metrics) = (&args.healthz_bind_address, &args.metrics_bind_address);
     let listeners = observe::start(health, metrics, &observed, readers)?;
     let (sender, updates) = mpsc::channel(WAITING);
-    start_source(args, sender).await?;
+    start_source(args, sender, &observed).await?;
     let mut control = Control::new(&mut started, updates, observed, listeners).await?;
     let end = async {
         tokio::select! {
@@ -74,11 +74,12 @@ async fn serve(args: &AgentArgs, places: &Places) -> Result<()> {
     Ok(())
 }
 
-async fn start_source(args: &AgentArgs, updates: Updates) -> Result<()> {
+async fn start_source(args: &AgentArgs, updates: Updates, observed: &Arc<Observed>) -> Result<()> {
     match &args.source {
         SourceKind::Manifests(directory) => manifests::spawn(directory, updates),
         SourceKind::Kubernetes => {
             let client = kubernetes::connect(args.kubeconfig.as_deref(), &args.apiserver).await?;
+            observed.send_events(client.clone(), &args.node);
             tokio::spawn(kubernetes::run(client, updates));
             Ok(())
         }

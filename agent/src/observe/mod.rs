@@ -7,24 +7,28 @@
 mod address;
 mod health;
 mod metrics;
+mod notice;
 mod routes;
 mod server;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
+use kube::Client;
 use penstock_model::tables::PerFamily;
+use penstock_model::{Problem, Warning};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::address::BindAddresses;
 use self::health::Health;
 pub(crate) use self::health::Moment;
 pub(crate) use self::metrics::ToldChanges;
 use self::metrics::{Exposition, KernelMetrics, Metrics};
+pub(crate) use self::notice::Notice;
 use self::routes::Routes;
 pub(crate) use self::server::Listener;
 use crate::runtime;
@@ -35,12 +39,14 @@ use crate::tables::KernelReaders;
 pub(crate) struct Observed {
     health: Mutex<Health>,
     pub(crate) metrics: Metrics,
+    /// Where Events are left to be sent; nowhere while there is no API to send them to.
+    notices: OnceLock<mpsc::Sender<Notice>>,
 }
 
 impl Observed {
     /// An agent that starts.
     pub(crate) fn new(now: Moment) -> Self {
-        Self { health: Mutex::new(Health::new(now)), metrics: Metrics::default() }
+        Self { health: Mutex::new(Health::new(now)), metrics: Metrics::default(), notices: OnceLock::new() }
     }
 
     /// The control loop has something to do.
@@ -63,6 +69,28 @@ impl Observed {
     pub(crate) fn set_ready(&self) {
         self.health().set_ready();
         self.metrics.agent.set_ready();
+    }
+
+    /// Sends Events about this node and what it serves to the cluster from now on.
+    pub(crate) fn send_events(self: &Arc<Self>, client: Client, node: &str) {
+        self.notices.get_or_init(|| notice::start(client, node, Arc::clone(self)));
+    }
+
+    /// Tells the cluster something, where it can be told. Does not wait; where too much waits already, it is dropped.
+    pub(crate) fn notify(&self, notice: Notice) {
+        if let Some(notices) = self.notices.get()
+            && notices.try_send(notice).is_err()
+        {
+            self.metrics.agent.notice_lost();
+        }
+    }
+
+    /// Tells the cluster of a part of an object that was skipped, where its owner would not see it otherwise.
+    pub(crate) fn notify_of(&self, warning: &Warning) {
+        if let Problem::Claimed { frontend, owner } = &warning.problem {
+            let (loser, owner) = (warning.object.clone(), owner.clone());
+            self.notify(Notice::PortConflict { loser, frontend: *frontend, owner });
+        }
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -111,7 +139,7 @@ pub(crate) fn start(
         problem: starting.clone(),
     };
     let (sender, listeners) = watch::channel(addresses.iter().map(listener).collect::<Vec<_>>());
-    let exposition = Exposition::new(&observed.metrics, Some(KernelMetrics::new(readers)));
+    let exposition = Exposition::new(&observed.metrics, KernelMetrics::new(readers));
     let routes = Arc::new(Routes::new(Arc::clone(observed), exposition));
     let runtime = runtime::new()?;
     thread::Builder::new()

@@ -91,6 +91,7 @@ mod tests {
     use penstock_model::tables::PerFamily;
 
     use super::*;
+    use crate::observe::metrics::Reading;
 
     struct Bench {
         observed: Arc<Observed>,
@@ -100,7 +101,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let observed = Arc::new(Observed::new(Moment::now()));
-            let exposition = Exposition::new(&observed.metrics, None);
+            let exposition = Exposition::new(&observed.metrics, Reading::default());
             Self { routes: Routes::new(Arc::clone(&observed), exposition), observed }
         }
 

@@ -33,6 +33,8 @@ pub(crate) struct AgentMetrics {
     eligible: Gauge,
     source_problems: Gauge,
     source_trouble: Arc<Disconnected>,
+    notices: Counter,
+    lost_notices: Counter,
 }
 
 impl Default for AgentMetrics {
@@ -52,6 +54,8 @@ impl Default for AgentMetrics {
             eligible: Gauge::default(),
             source_problems: Gauge::default(),
             source_trouble: Arc::default(),
+            notices: Counter::default(),
+            lost_notices: Counter::default(),
         }
     }
 }
@@ -109,6 +113,16 @@ impl AgentMetrics {
         *since = if count == 0 { None } else { since.or_else(|| Some(Instant::now())) };
     }
 
+    /// An Event was sent to the cluster.
+    pub(crate) fn noticed(&self) {
+        self.notices.inc();
+    }
+
+    /// An Event was not sent: there were too many, or the API did not take it.
+    pub(crate) fn notice_lost(&self) {
+        self.lost_notices.inc();
+    }
+
     pub(super) fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("penstock");
         registry.register_collector(Box::new(BuildInfo));
@@ -162,6 +176,12 @@ impl AgentMetrics {
             registry.register(name, help, gauge.clone());
         }
         registry.register_collector(Box::new(Arc::clone(&self.source_trouble)));
+        registry.register("events", "Kubernetes Events that were sent", self.notices.clone());
+        registry.register(
+            "events_lost",
+            "Kubernetes Events that were not sent: too many at once, or refused by the API",
+            self.lost_notices.clone(),
+        );
     }
 }
 

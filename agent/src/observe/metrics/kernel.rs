@@ -28,7 +28,7 @@ pub(crate) struct KernelMetrics {
 
 /// What was read at one time.
 #[derive(Debug, Default)]
-struct Reading {
+pub(crate) struct Reading {
     usage: Vec<(&'static str, Usage)>,
     drops: Vec<(&'static str, u64, u64)>,
     events: Vec<(&'static str, u64)>,
@@ -70,16 +70,21 @@ fn service_counts(tables: &Tables) -> Result<ServiceCount, Error> {
 }
 
 impl Collector for KernelMetrics {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let reading = match self.read() {
-            Ok(reading) => reading,
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        match self.read() {
+            Ok(reading) => reading.encode(encoder),
             Err(error) => {
                 // Whoever asks gets the rest, and sees that these are missing.
                 tracing::warn!(%error, "metrics: cannot read the tables");
-                return Ok(());
+                Ok(())
             }
-        };
-        let Reading { usage, drops, events, services } = &reading;
+        }
+    }
+}
+
+impl Collector for Reading {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Self { usage, drops, events, services } = self;
         let used = usage.iter().map(|(map, usage)| ([("map", *map)], usage.used));
         gauges(&mut encoder, "penstock_map_entries", MAP_ENTRIES, used)?;
         let sizes = usage.iter().map(|(map, usage)| ([("map", *map)], usage.size.into()));

@@ -12,10 +12,13 @@ use std::fmt;
 use std::time::SystemTime;
 
 use penstock_model::tables::{Family, PerFamily};
+use prometheus_client::collector::Collector;
 use prometheus_client::registry::Registry;
 
 use self::agent::AgentMetrics;
 pub(super) use self::kernel::KernelMetrics;
+#[cfg(test)]
+pub(super) use self::kernel::Reading;
 use self::process::ProcessMetrics;
 use self::proxy::ProxyMetrics;
 pub(crate) use self::proxy::ToldChanges;
@@ -34,14 +37,13 @@ pub(crate) struct Metrics {
 pub(super) struct Exposition(Registry);
 
 impl Exposition {
-    pub(super) fn new(metrics: &Metrics, kernel: Option<KernelMetrics>) -> Self {
+    /// Of what the control loop counts, and what the kernel does.
+    pub(super) fn new(metrics: &Metrics, kernel: impl Collector) -> Self {
         let mut registry = Registry::default();
         metrics.proxy.register(&mut registry);
         metrics.agent.register(&mut registry);
         registry.register_collector(Box::new(ProcessMetrics));
-        if let Some(kernel) = kernel {
-            registry.register_collector(Box::new(kernel));
-        }
+        registry.register_collector(Box::new(kernel));
         Self(registry)
     }
 

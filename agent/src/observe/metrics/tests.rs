@@ -14,7 +14,7 @@ fn metrics() -> Metrics {
 }
 
 fn text(metrics: &Metrics) -> String {
-    Exposition::new(metrics, None).text(Format::Prometheus).unwrap()
+    Exposition::new(metrics, Reading::default()).text(Format::Prometheus).unwrap()
 }
 
 /// Every metric with its type.
@@ -89,4 +89,52 @@ fn changes_wait_until_all_of_them_are_in_the_tables() {
     }
     metrics.proxy.caught_up();
     assert!(text(&metrics).contains("kubeproxy_sync_proxy_rules_endpoint_changes_pending 0"));
+}
+
+/// The words of a query that are names of metrics.
+fn names(query: &str) -> BTreeSet<&str> {
+    let words = query.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let prefixes = ["penstock_", "kubeproxy_", "process_"];
+    words.filter(|word| prefixes.iter().any(|prefix| word.starts_with(prefix))).collect()
+}
+
+/// Every text in the dashboard that is a query.
+fn queries(value: &serde_json::Value, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (key, value) in fields {
+                match value {
+                    serde_json::Value::String(text) if ["expr", "definition"].contains(&key.as_str()) => {
+                        found.push(text.clone());
+                    }
+                    value => queries(value, found),
+                }
+            }
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| queries(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_query_of_the_dashboard_asks_for_metrics_that_there_are_and_leaves_none_of_ours_out() {
+    let told = text(&metrics());
+    let mut known = BTreeSet::new();
+    for (name, of) in types(&told) {
+        known.insert(if of == "histogram" { format!("{name}_bucket") } else { name.to_owned() });
+    }
+    let dashboard = include_str!("../../../../manifests/grafana/penstock.json");
+    let mut found = Vec::new();
+    queries(&serde_json::from_str(dashboard).unwrap(), &mut found);
+    let mut asked = BTreeSet::new();
+    for query in &found {
+        let names = names(query);
+        assert!(!names.is_empty(), "{query} asks for nothing of ours");
+        for name in names {
+            assert!(known.contains(name), "{query} asks for {name}, which there is not");
+            asked.insert(name.to_owned());
+        }
+    }
+    let unseen: Vec<_> = known.difference(&asked).filter(|name| !name.starts_with("process_")).collect();
+    assert_eq!(unseen, ["penstock_events_total"], "what nobody looks at need not be told");
 }

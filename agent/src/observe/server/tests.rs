@@ -5,7 +5,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::observe::Observed;
-use crate::observe::metrics::Exposition;
+use crate::observe::metrics::{Exposition, Reading};
 
 async fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -22,7 +22,7 @@ fn a_port_that_is_taken_is_told_of_and_served_at_once_it_is_free() {
         let holder = Holder::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = holder.local_addr().unwrap();
         let observed = Arc::new(Observed::new(Moment::now()));
-        let exposition = Exposition::new(&observed.metrics, None);
+        let exposition = Exposition::new(&observed.metrics, Reading::default());
         let routes = Arc::new(Routes::new(observed, exposition));
         let starting = Listener { server: Server::Metrics, address, problem: Some("starting".into()) };
         let (sender, mut listeners) = watch::channel(vec![starting]);
