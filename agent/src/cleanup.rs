@@ -1,10 +1,12 @@
 //! `penstock cleanup`.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use penstock_kernel::{Lock, Pins, cleanup};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent::AgentStatus;
 use crate::cli::Places;
@@ -14,13 +16,14 @@ use crate::{kube_proxy, runtime};
 ///
 /// # Errors
 /// An agent runs, or the kernel refuses. Calling again goes on.
-pub(crate) fn run(places: &Places) -> Result<()> {
+pub(crate) fn run(wait: bool, places: &Places) -> Result<()> {
     if let Some(pid) = Lock::holder(&places.run_dir) {
         bail!("an agent (pid {pid}) runs on this node: end it first, or it makes everything anew");
     }
     let status = AgentStatus::read(&places.run_dir).ok().flatten();
     let cgroup = status.and_then(|status| status.cgroup).filter(|path| path.exists());
-    let removed = runtime::new()?
+    let runtime = runtime::new()?;
+    let removed = runtime
         .block_on(cleanup::cleanup(&Pins::new(&places.bpffs), cgroup.as_deref()))
         .context("remove programs, routes and tables")?;
     let tools = kube_proxy::Tools::new(places.host_root.as_deref());
@@ -33,12 +36,22 @@ pub(crate) fn run(places: &Places) -> Result<()> {
         removed.routes.len(),
         removed.maps.len()
     );
+    if wait { runtime.block_on(until_asked_to_end()) } else { Ok(()) }
+}
+
+async fn until_asked_to_end() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     Ok(())
 }
 
 /// Removes the lock's file, and the directory where nothing else is in it.
 fn remove_run_dir(run_dir: &Path) -> Result<()> {
-    let missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    let missing = |error: &std::io::Error| error.kind() == ErrorKind::NotFound;
     for name in ["agent.pid", "status.next"] {
         match fs::remove_file(run_dir.join(name)) {
             Err(error) if !missing(&error) => {
@@ -48,10 +61,15 @@ fn remove_run_dir(run_dir: &Path) -> Result<()> {
         }
     }
     match fs::remove_dir(run_dir) {
-        Err(error) if !missing(&error) && error.kind() != std::io::ErrorKind::DirectoryNotEmpty => {
-            Err(error).with_context(|| format!("remove {}", run_dir.display()))
+        Ok(()) => Ok(()),
+        // The last is what a container says of a directory that is the host's.
+        Err(error)
+            if missing(&error)
+                || matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy) =>
+        {
+            Ok(())
         }
-        _ => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("remove {}", run_dir.display())),
     }
 }
 

@@ -77,6 +77,9 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct CleanupArgs {
+    /// Stay, once all is removed, until asked to end: as what a DaemonSet runs must
+    #[arg(long)]
+    pub(crate) wait: bool,
     #[command(subcommand)]
     pub(crate) what: Option<CleanupCommand>,
 }

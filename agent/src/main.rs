@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Command::Status(args) => show::status(&cli.places, *args),
         Command::Config(args) => effective.show(args.output),
         Command::Cleanup(args) => match args.what {
-            None => cleanup::run(&cli.places),
+            None => cleanup::run(args.wait, &cli.places),
             Some(CleanupCommand::KubeProxy(args)) => kube_proxy::command::run(args, &cli.places),
         },
         Command::InRoot(args) => kube_proxy::enter(&args.root, &args.program, &args.arguments),

@@ -97,3 +97,6 @@ fn digest(file: &Path) -> Result<String> {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("sha256:{hex}"))
 }
+
+#[cfg(test)]
+mod manifests;

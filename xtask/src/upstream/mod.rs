@@ -42,7 +42,7 @@ pub(crate) struct Args {
 /// What was asked for, built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tools {
-    folders: Vec<PathBuf>,
+    pub(crate) folders: Vec<PathBuf>,
     images: Vec<PathBuf>,
 }
 
