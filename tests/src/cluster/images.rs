@@ -14,25 +14,33 @@ pub const AGENT_IMAGE: &str = "PENSTOCK_IMAGE";
 /// Image archives, and the names of what is in them.
 #[derive(Clone, Debug)]
 pub(crate) struct Images {
-    archives: Vec<(PathBuf, Vec<String>)>,
+    shared: Vec<Archive>,
+    own: Vec<Archive>,
+}
+
+/// An archive, and the names of the images in it.
+#[derive(Clone, Debug)]
+struct Archive {
+    path: PathBuf,
+    names: Vec<String>,
 }
 
 impl Images {
     /// What the environment names.
     pub(crate) fn from_environment() -> Result<Self> {
-        let lists = [IMAGES, AGENT_IMAGE].map(|name| std::env::var_os(name).unwrap_or_default());
-        let mut archives = Vec::new();
-        for path in lists.iter().flat_map(std::env::split_paths).filter(|path| !path.as_os_str().is_empty()) {
-            let names = names(&path)?;
-            archives.push((path, names));
-        }
-        ensure!(!archives.is_empty(), "no images: {IMAGES} names none; `cargo xtask cluster up` builds them");
-        Ok(Self { archives })
+        let (shared, own) = (named_by(IMAGES)?, named_by(AGENT_IMAGE)?);
+        ensure!(!shared.is_empty(), "no images: {IMAGES} names none; `cargo xtask cluster up` builds them");
+        Ok(Self { shared, own })
     }
 
-    /// The files.
-    pub(crate) fn archives(&self) -> impl Iterator<Item = &Path> {
-        self.archives.iter().map(|(path, _)| path.as_path())
+    /// The archives that stay as they are from one cluster to the next.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &Path> {
+        self.shared.iter().map(|archive| archive.path.as_path())
+    }
+
+    /// The archive of the agent, which is another one with each build.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &Path> {
+        self.own.iter().map(|archive| archive.path.as_path())
     }
 
     /// The image that holds a pod's namespaces.
@@ -42,12 +50,23 @@ impl Images {
 
     /// The full name of the image whose path ends in `name`, whatever its registry and its tag.
     pub(crate) fn named(&self, name: &str) -> Result<&str> {
-        let found = self.archives.iter().flat_map(|(_, names)| names).find(|full| {
-            let path = full.rsplit_once(':').map_or(full.as_str(), |(path, _)| path);
+        let names = self.shared.iter().chain(&self.own).flat_map(|archive| &archive.names);
+        let mut names = names.map(String::as_str);
+        let found = names.find(|full| {
+            let path = full.rsplit_once(':').map_or(*full, |(path, _)| path);
             path.rsplit('/').next() == Some(name)
         });
-        found.map(String::as_str).with_context(|| format!("no image {name} is in what {IMAGES} names"))
+        found.with_context(|| format!("no image {name} is in what {IMAGES} names"))
     }
+}
+
+/// The archives that a variable names.
+fn named_by(variable: &str) -> Result<Vec<Archive>> {
+    let list = std::env::var_os(variable).unwrap_or_default();
+    std::env::split_paths(&list)
+        .filter(|path| !path.as_os_str().is_empty())
+        .map(|path| Ok(Archive { names: names(&path)?, path }))
+        .collect()
 }
 
 /// The names of an archive's images, from docker's `manifest.json` in it.

@@ -27,7 +27,7 @@ pub(crate) const KEEPER_GROUP: &str = "keeper";
 pub(crate) const BOUND: [(&str, &str); 4] =
     [("kubelet", "/var/lib/kubelet"), ("containerd", "/var/lib/containerd"), cni::CONFIG, cni::PLUGINS];
 /// Folders of the machine that the node sees, and writes to a layer of its own.
-const OVERLAID: [&str; 3] = ["/etc", "/opt", "/var"];
+pub(crate) const OVERLAID: [&str; 3] = ["/etc", "/opt", "/var"];
 
 /// Settings of the whole kernel, as kubelet wants them (`setupKernelTunables` in its `container_manager_linux.go`). It
 /// finds them so, and the kernel's own remain as they are.

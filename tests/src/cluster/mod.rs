@@ -30,6 +30,7 @@ mod kubectl;
 mod kubelet;
 mod network;
 mod node;
+mod store;
 mod tools;
 
 use std::process::Command;

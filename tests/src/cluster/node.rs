@@ -78,9 +78,7 @@ impl Node {
         }
         cni::install(site)?;
         let (place, keeper) = enclose(site)?;
-        let containerd = containerd::daemon(site, &place, images)?;
-        containerd.start()?;
-        containerd::load(&containerd, &place, site.tools, images)?;
+        let containerd = containerd::start(site, &place, images)?;
         Ok(Self {
             number: site.number,
             directory: site.directory.clone(),
