@@ -13,6 +13,8 @@ pub enum Need {
     Programs,
     /// Root rights, and the agent with its programs, named by `PENSTOCK_BIN`.
     Agent,
+    /// Root rights, and what a real Kubernetes is made of, with the agent's image and its manifests.
+    Cluster,
 }
 
 /// Whether the need is met. Where it is not, says so; that is an error where `CI` is set.
@@ -39,6 +41,11 @@ fn missing(need: Need) -> Option<&'static str> {
             Some("the eBPF programs")
         }
         Need::Agent if !is_set("PENSTOCK_BIN") => Some("the agent, named by PENSTOCK_BIN"),
+        Need::Cluster => {
+            use crate::cluster::{AGENT_IMAGE, IMAGES, MANIFESTS, TOOLS};
+            let all = [TOOLS, IMAGES, AGENT_IMAGE, MANIFESTS].into_iter().all(is_set);
+            (!all).then_some("a Kubernetes, which `cargo xtask test --tier cluster` builds")
+        }
         _ => None,
     }
 }

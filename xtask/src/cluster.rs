@@ -1,13 +1,15 @@
 //! `cargo xtask cluster`: a real Kubernetes on this machine, made by a program of the tests' crate out of what is built here.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::build::{self, Profile};
 use crate::upstream::{self, Group};
-use crate::{bpf, setup, shell, workspace};
+use crate::{bpf, image, setup, shell, workspace};
 
 /// What the program gets.
 #[derive(clap::Args)]
@@ -20,9 +22,13 @@ pub(crate) struct Args {
 /// The program, in the tests' crate.
 const PROGRAM: &str = "cluster";
 
+/// Tells where the archive of the agent's image is.
+const IMAGE: &str = "PENSTOCK_IMAGE";
+/// Tells where the manifests are.
+const MANIFESTS: &str = "PENSTOCK_MANIFESTS";
+
 /// What a cluster is made of.
-pub(crate) const PARTS: &[Group] =
-    &[Group::Etcd, Group::Apiserver, Group::Kubernetes, Group::Containerd, Group::Images];
+const PARTS: &[Group] = &[Group::Etcd, Group::Apiserver, Group::Kubernetes, Group::Containerd, Group::Images];
 
 /// Starts the program. `up` builds all that a cluster needs first; for the rest, what built the cluster is there.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -39,15 +45,22 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// The program with all that a cluster needs, built.
 fn prepared() -> Result<Command> {
     setup::require(setup::LAB)?;
-    let parts = upstream::ensure(PARTS)?;
     build()?;
     let mut command = Command::new(build::artifact(Profile::Debug, PROGRAM)?);
-    command.envs(parts.environment()?);
+    command.envs(environment()?);
     Ok(command)
 }
 
+/// Builds the parts of a cluster, and the agent's image, and gives the variables that tell where they are.
+pub(crate) fn environment() -> Result<Vec<(&'static str, OsString)>> {
+    let mut variables = upstream::ensure(PARTS)?.environment()?.to_vec();
+    variables.push((IMAGE, image::build()?.into()));
+    variables.push((MANIFESTS, workspace::root().join("manifests").into()));
+    Ok(variables)
+}
+
 /// The program as it was built last.
-fn program() -> Result<std::path::PathBuf> {
+fn program() -> Result<PathBuf> {
     build::artifact(Profile::Debug, PROGRAM).or_else(|_| {
         build()?;
         build::artifact(Profile::Debug, PROGRAM)

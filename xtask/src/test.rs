@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use crate::build::{self, Profile};
-use crate::{bpf, setup, shell, workspace};
+use crate::{bpf, cluster, setup, shell, workspace};
 
 /// Tells lab and restart tests where the agent's binary is.
 pub(crate) const BINARY: &str = "PENSTOCK_BIN";
@@ -25,12 +25,19 @@ pub(crate) enum Tier {
     Lab,
     /// Agents killed, restarted and upgraded under live connections
     Restart,
+    /// A real Kubernetes: only where it is asked for
+    Cluster,
+}
+
+impl Tier {
+    /// What runs where no tier is named.
+    const DEFAULT: &[Self] = &[Self::Unit, Self::Packet, Self::Lab, Self::Restart];
 }
 
 /// Which tests to run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only these tiers; all where none is named
+    /// Only these tiers; all but the cluster's where none is named
     #[arg(long, value_enum)]
     tier: Vec<Tier>,
     /// Passed on to the test runner: a part of a test's name, or its options
@@ -40,7 +47,7 @@ pub(crate) struct Args {
 
 /// Runs the tiers, all of them even where one fails, and prints the runners' own closing lines once more at the end.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let tiers = if args.tier.is_empty() { Tier::value_variants() } else { &args.tier };
+    let tiers = if args.tier.is_empty() { Tier::DEFAULT } else { &args.tier };
     let is_root = shell::is_root();
     let (tiers, refused): (Vec<Tier>, Vec<Tier>) =
         tiers.iter().partition(|tier| is_root || **tier == Tier::Unit);
@@ -50,6 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let object = bpf::build(workspace::PROGRAMS)?;
     build::binaries(Profile::Debug, &object)?;
     let binary = build::binary(Profile::Debug)?;
+    let parts = if tiers.contains(&Tier::Cluster) { cluster::environment()? } else { Vec::new() };
 
     let mut closing = Vec::new();
     let mut failed = Vec::new();
@@ -57,6 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         for selection in tier.selections() {
             let mut cargo = workspace::cargo();
             cargo.arg("test").args(selection).env(build::OBJECT, &object).env(BINARY, &binary);
+            cargo.envs(parts.iter().map(|(name, value)| (name, value)));
             // All test binaries run, also after one that failed.
             cargo.args(["--no-fail-fast", "--"]).args(&args.rest);
             if let Err(error) = run_and_collect(&mut cargo, &mut closing) {
@@ -111,6 +120,7 @@ impl Tier {
             Self::Packet => "packet",
             Self::Lab => "lab",
             Self::Restart => "restart",
+            Self::Cluster => "cluster",
         }
     }
 

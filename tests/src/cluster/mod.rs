@@ -30,13 +30,14 @@ mod kubectl;
 mod kubelet;
 mod network;
 mod node;
+mod penstock;
 mod store;
 mod tools;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::lab::{self, Janitor, Place, Run, cgroup};
@@ -48,6 +49,7 @@ pub use keeper::{Keep, keep};
 pub use kube_proxy::Mode;
 pub use kubectl::Kubectl;
 pub use node::{Node, place};
+pub use penstock::MANIFESTS;
 pub use tools::TOOLS;
 
 use certificates::{Authority, Subject};
@@ -68,6 +70,8 @@ pub enum Proxy {
     None,
     /// The real kube-proxy, on every node.
     KubeProxy(Mode),
+    /// Penstock in its place, by its manifests.
+    Penstock,
 }
 
 /// What a cluster is to be like.
@@ -93,6 +97,7 @@ impl Default for Options {
 pub struct Cluster {
     run: Run,
     kubectl: Kubectl,
+    images: Images,
     client: Place,
     nodes: Vec<Node>,
     control_plane: ControlPlane,
@@ -162,9 +167,9 @@ impl Cluster {
                 .collect();
             started.and(nodes)
         })?;
-        let cluster = Self { run, kubectl, client, nodes, control_plane, janitor };
+        let cluster = Self { run, kubectl, images, client, nodes, control_plane, janitor };
         cluster.join(options)?;
-        cluster.settle(options, &images)?;
+        cluster.settle(options)?;
         Ok(cluster)
     }
 
@@ -190,17 +195,34 @@ impl Cluster {
     }
 
     /// Starts what implements Services, and DNS.
-    fn settle(&self, options: &Options, images: &Images) -> Result<()> {
+    fn settle(&self, options: &Options) -> Result<()> {
         if let Proxy::KubeProxy(mode) = options.proxy {
             self.kubectl.apply(&kube_proxy::config_map(mode)?.to_string())?;
             self.nodes.iter().try_for_each(|node| node.start_kube_proxy(mode))?;
         }
-        self.kubectl.apply(&dns::objects(images.named("coredns")?).to_string())?;
+        if options.proxy == Proxy::Penstock {
+            (options.progress)("applying Penstock's manifests");
+            penstock::apply(&self.run.directory(), &self.kubectl, "replace-kube-proxy")?;
+        }
+        self.kubectl.apply(&dns::objects(self.images.named("coredns")?).to_string())?;
         (options.progress)("waiting for the nodes");
         self.poll("every node is Ready", || {
             let objects = self.kubectl.json(&["get", "nodes"])?;
             Ok(self.nodes.iter().all(|node| find(&objects, &node.name()).is_some_and(is_ready)))
         })?;
+        if options.proxy == Proxy::Penstock {
+            (options.progress)("waiting for Penstock on each node");
+            self.poll("Penstock is ready on each node", || {
+                let set = self.kubectl.json(&[
+                    "get",
+                    "daemonset",
+                    "penstock",
+                    "--namespace",
+                    penstock::NAMESPACE,
+                ])?;
+                Ok(set["status"]["numberReady"] == self.nodes.len())
+            })?;
+        }
         if options.proxy != Proxy::None {
             (options.progress)("waiting for the cluster's DNS");
             self.poll("the cluster's DNS is up", || {
@@ -216,11 +238,13 @@ impl Cluster {
         let deadline = Instant::now() + LIMIT;
         while !condition()? {
             self.check()?;
-            ensure!(
-                Instant::now() < deadline,
-                "after {LIMIT:?} it is still not so that {what}; the logs are in {}",
-                self.run.directory().join("logs").display()
-            );
+            if Instant::now() > deadline {
+                let pods = self.kubectl.run(&["get", "pods", "--all-namespaces", "-o", "wide"]);
+                bail!(
+                    "after {LIMIT:?} it is still not so that {what}; the pods are:\n{}",
+                    pods.unwrap_or_else(|error| format!("{error:#}"))
+                );
+            }
             std::thread::sleep(Duration::from_millis(200));
         }
         Ok(())
@@ -245,6 +269,11 @@ impl Cluster {
     /// Runs kubectl as administrator and gives its output.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.kubectl.run(arguments)
+    }
+
+    /// The full name of an image that every node has, such as `agnhost`.
+    pub fn image(&self, name: &str) -> Result<String> {
+        self.images.named(name).map(str::to_owned)
     }
 
     /// Applies manifests, YAML or JSON.

@@ -218,9 +218,17 @@ fn enclose(site: &Site<'_>) -> Result<(Place, Process)> {
     let keep = Keep { hostname: site.name.clone(), directory: site.directory.clone() };
     let mut command = probe::command(&Task::Keep(keep))?;
     Place::open_in(&namespace, &groups, None)?.enter(&mut command);
+    // Not this program's own: whoever reads that to its end would wait for the node's end.
+    let log = site.log("keeper");
+    command.stderr(fs::File::create(&log).with_context(|| format!("making {}", log.display()))?);
     let mut keeper = Process::start(command, "the keeper of a node's namespaces")?;
     let line = keeper.line()?;
-    ensure!(line.as_deref() == Some("ready"), "the keeper of {} could not make its namespaces", site.name);
+    ensure!(
+        line.as_deref() == Some("ready"),
+        "the namespaces of {} could not be made: {}",
+        site.name,
+        fs::read_to_string(&log).unwrap_or_default().trim()
+    );
     let groups: Vec<_> = groups.iter().map(|group| group.join(HOST_GROUP)).collect();
     let place = Place::open_in(&namespace, &groups, Some(keeper.pid()))?;
     Ok((place, keeper))

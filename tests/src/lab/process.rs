@@ -23,18 +23,23 @@ pub struct Process {
 impl Process {
     /// Starts the command. Its standard output is read by [`Process::line`].
     pub(crate) fn start(mut command: Command, what: &str) -> Result<Self> {
-        let mut child = command
+        let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {what}"))?;
-        let output = child.stdout.take().map(BufReader::new);
-        Ok(Self { child, what: what.to_owned(), output })
+        Ok(Self::adopt_with_output(child, what))
     }
 
     /// Takes over a process that was started already.
     pub fn adopt(child: Child, what: &str) -> Self {
         Self { child, what: what.to_owned(), output: None }
+    }
+
+    /// As [`Process::adopt`], of a process whose standard output is a pipe.
+    pub fn adopt_with_output(mut child: Child, what: &str) -> Self {
+        let output = child.stdout.take().map(BufReader::new);
+        Self { child, what: what.to_owned(), output }
     }
 
     /// The next line of its output; `None` at the end.

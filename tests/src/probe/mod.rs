@@ -46,9 +46,19 @@ pub fn perform(task: &Task) -> Result<()> {
         Task::Keeper => crate::lab::keeper(),
         Task::Janitor { run } => crate::lab::janitor(run),
         Task::HoldLab => hold_lab(),
+        Task::HoldCluster => hold_cluster(),
         Task::Keep(keep) => crate::cluster::keep(keep),
         Task::Serve(serve) => server::serve(serve),
         Task::Ask(ask) => client::ask(ask),
+    }
+}
+
+fn hold_cluster() -> Result<()> {
+    use crate::cluster::{Cluster, Options};
+    let cluster = Cluster::up(&Options { nodes: 1, ..Options::default() })?;
+    println!("{}", cluster.run());
+    loop {
+        std::thread::park();
     }
 }
 

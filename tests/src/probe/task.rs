@@ -19,6 +19,8 @@ pub enum Task {
     },
     /// Make a lab, say its run's name and stay, for tests of what happens when it is killed.
     HoldLab,
+    /// The same with a cluster.
+    HoldCluster,
     /// Hold the namespaces of a cluster's node.
     Keep(Keep),
     /// Answer requests.

@@ -43,7 +43,7 @@ fn name() -> String {
 
 /// Makes the archive and prints its path.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let archive = args.output.clone().unwrap_or_else(|| workspace::target().join("oci").join("penstock.tar"));
+    let archive = args.output.clone().unwrap_or_else(archive);
     write(&args.tag, &binary::build()?, &archive)?;
     let size = fs::metadata(&archive).map(|metadata| metadata.len()).unwrap_or_default();
     eprintln!("image {}, {:.1} MB, {}", args.tag, size as f64 / 1e6, digest(&archive)?);
@@ -59,6 +59,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     println!("{}", archive.display());
     Ok(())
+}
+
+/// Makes the archive of the default name, where it belongs.
+pub(crate) fn build() -> Result<PathBuf> {
+    let archive = archive();
+    write(&name(), &binary::build()?, &archive)?;
+    Ok(archive)
+}
+
+/// Where the archive is unless somebody says otherwise.
+fn archive() -> PathBuf {
+    workspace::target().join("oci").join("penstock.tar")
 }
 
 fn write(tag: &str, binary: &Path, archive: &Path) -> Result<()> {

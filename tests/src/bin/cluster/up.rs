@@ -13,12 +13,14 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 2, value_name = "N")]
     nodes: u8,
     /// What implements Services
-    #[arg(long, value_enum, default_value_t = Choice::Iptables)]
+    #[arg(long, value_enum, default_value_t = Choice::Penstock)]
     proxy: Choice,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Choice {
+    /// Penstock, by its manifests
+    Penstock,
     /// The real kube-proxy with iptables
     Iptables,
     /// The real kube-proxy with nftables
@@ -33,6 +35,7 @@ pub(crate) fn up(arguments: &Arguments) -> Result<()> {
     let options = Options {
         nodes: arguments.nodes,
         proxy: match arguments.proxy {
+            Choice::Penstock => Proxy::Penstock,
             Choice::None => Proxy::None,
             Choice::Iptables => Proxy::KubeProxy(Mode::Iptables),
             Choice::Nftables => Proxy::KubeProxy(Mode::Nftables),
