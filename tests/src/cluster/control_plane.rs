@@ -83,7 +83,8 @@ impl ControlPlane {
         })
     }
 
-    /// The API server, to be stopped, paused and started again.
+    /// The API server, to be ended, paused and started again. Asked by SIGTERM it ends when its clients have had their answers,
+    /// which takes up to a minute; by SIGKILL it is gone.
     pub fn api_server(&self) -> &Daemon {
         &self.api_server
     }

@@ -69,7 +69,7 @@ fn a_control_plane_can_be_paused_restarted_and_emptied() -> Result<()> {
     control_plane.api_server().pause()?;
     ensure!(cluster.kubectl(&mark).is_err(), "a paused API server has answered");
     control_plane.api_server().resume()?;
-    control_plane.api_server().stop()?;
+    control_plane.api_server().end(Signal::SIGKILL)?;
     control_plane.etcd().end(Signal::SIGKILL)?;
     control_plane.etcd().start()?;
     control_plane.api_server().start()?;
