@@ -82,7 +82,10 @@ pub(super) fn client(config: Config, servers: &[ServerUrl]) -> Result<Client> {
         .context("use the certificates of the configuration")?;
     let connector = service_fn(move |uri| {
         let connection = tls.clone().oneshot(uri);
-        Box::pin(async move { timeout(HANDSHAKE, connection).await.map_err(BoxError::from)? })
+        Box::pin(async move {
+            let slow = |_| format!("no connection within {} s", HANDSHAKE.as_secs());
+            timeout(HANDSHAKE, connection).await.map_err(slow)?
+        })
     });
     let http: legacy::Client<_, Body> = legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())

@@ -67,6 +67,19 @@ impl Gathering {
         self.unreadable.insert((kind, name), object.problem);
     }
 
+    /// What is wrong and was not `before`: of what several kinds suffer from, the first word.
+    pub(super) fn news(&self, before: &Health) -> Vec<String> {
+        let is_new =
+            |problem: &&String| !before.problems.iter().any(|known| known.ends_with(problem.as_str()));
+        let troubles: BTreeMap<_, _> = self.troubles.iter().map(|(kind, trouble)| (trouble, kind)).collect();
+        let troubles = troubles.into_iter().filter(|(trouble, _)| is_new(trouble));
+        let mut news: Vec<_> = troubles.map(|(trouble, kind)| format!("{kind}: {trouble}")).collect();
+        let health = self.health();
+        let objects = health.problems.into_iter().filter(|problem| problem.contains("cannot be read"));
+        news.extend(objects.filter(|problem| is_new(&problem)));
+        news
+    }
+
     /// How the source is. What several kinds suffer from is said once.
     pub(super) fn health(&self) -> Health {
         let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -102,6 +115,12 @@ mod tests {
             assert_eq!(gathering.add(kind, Told::Failed("https://a: refused".into())), None);
         }
         assert_eq!(gathering.health().problems, ["Service, Node: https://a: refused"]);
+        let before = gathering.health();
+        gathering.add(Kind::EndpointSlice, Told::Failed("https://a: refused".into()));
+        assert_eq!(gathering.news(&before), [""; 0]);
+        gathering.add(Kind::EndpointSlice, Told::Failed("https://a: too slow".into()));
+        assert_eq!(gathering.news(&before), ["EndpointSlice: https://a: too slow"]);
+        gathering.add(Kind::EndpointSlice, Told::Well);
         gathering.add(Kind::Node, Told::Well);
         assert_eq!(gathering.health().problems, ["Service: https://a: refused"]);
         gathering.add(Kind::Service, Told::Listed(Vec::new(), Vec::new()));

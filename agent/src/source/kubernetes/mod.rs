@@ -59,7 +59,7 @@ async fn run_within(client: Client, updates: Updates, limits: Limits) {
         let events: Vec<_> = news.drain(..).filter_map(|(kind, told)| gathering.add(kind, told)).collect();
         let health = gathering.health();
         if health != before {
-            for problem in health.problems.iter().filter(|problem| !before.problems.contains(problem)) {
+            for problem in gathering.news(&before) {
                 tracing::warn!("kubernetes: {problem}; serving what was told before");
             }
             if health.problems.is_empty() && !before.problems.is_empty() {

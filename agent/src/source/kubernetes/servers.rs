@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response, StatusCode};
+use hyper_util::client::legacy;
 use kube::client::Body;
 use tokio::time::timeout;
 use tower::{BoxError, Service};
@@ -243,7 +244,9 @@ fn in_trouble(code: StatusCode) -> bool {
 }
 
 fn not_reached(server: Arc<str>, error: BoxError) -> Failure {
-    let cause = chain(&*error);
+    // That it was the connection that failed is said by what failed.
+    let connecting = error.downcast_ref::<legacy::Error>().filter(|error| error.is_connect());
+    let cause = chain(connecting.and_then(StdError::source).unwrap_or(&*error));
     let mut next: Option<&(dyn StdError + 'static)> = Some(&*error);
     while let Some(error) = next {
         if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref::<rustls::Error>() {
