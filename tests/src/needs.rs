@@ -4,6 +4,8 @@ use std::io::Write;
 
 use anyhow::{Result, bail};
 
+use crate::cluster::{AGENT_IMAGE, IMAGES, MANIFESTS, TOOLS};
+
 /// What a test needs beyond a compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -15,6 +17,8 @@ pub enum Need {
     Agent,
     /// Root rights, and what a real Kubernetes is made of, with the agent's image and its manifests.
     Cluster,
+    /// As [`Need::Agent`], and the programs and images of Kubernetes.
+    Kubernetes,
 }
 
 /// Whether the need is met. Where it is not, says so; that is an error where `CI` is set.
@@ -40,9 +44,11 @@ fn missing(need: Need) -> Option<&'static str> {
         Need::Programs if !is_set("PENSTOCK_BPF_OBJECT") && penstock_kernel::object::bytes().is_err() => {
             Some("the eBPF programs")
         }
-        Need::Agent if !is_set("PENSTOCK_BIN") => Some("the agent, named by PENSTOCK_BIN"),
+        Need::Agent | Need::Kubernetes if !is_set("PENSTOCK_BIN") => Some("the agent, named by PENSTOCK_BIN"),
+        Need::Kubernetes if !is_set(TOOLS) || !is_set(IMAGES) => {
+            Some("a Kubernetes, which `cargo xtask test --tier apiserver` builds")
+        }
         Need::Cluster => {
-            use crate::cluster::{AGENT_IMAGE, IMAGES, MANIFESTS, TOOLS};
             let all = [TOOLS, IMAGES, AGENT_IMAGE, MANIFESTS].into_iter().all(is_set);
             (!all).then_some("a Kubernetes, which `cargo xtask test --tier cluster` builds")
         }

@@ -53,10 +53,15 @@ fn prepared() -> Result<Command> {
 
 /// Builds the parts of a cluster, and the agent's image, and gives the variables that tell where they are.
 pub(crate) fn environment() -> Result<Vec<(&'static str, OsString)>> {
-    let mut variables = upstream::ensure(PARTS)?.environment()?.to_vec();
+    let mut variables = parts()?;
     variables.push((IMAGE, image::build()?.into()));
     variables.push((MANIFESTS, workspace::root().join("manifests").into()));
     Ok(variables)
+}
+
+/// Where the programs and images of Kubernetes are, for one that takes the agent as a program.
+pub(crate) fn parts() -> Result<Vec<(&'static str, OsString)>> {
+    Ok(upstream::ensure(PARTS)?.environment()?.to_vec())
 }
 
 /// The program as it was built last.

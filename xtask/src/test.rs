@@ -25,6 +25,8 @@ pub(crate) enum Tier {
     Lab,
     /// Agents killed, restarted and upgraded under live connections
     Restart,
+    /// An agent and a real API server that misbehaves: only where it is asked for
+    Apiserver,
     /// A real Kubernetes: only where it is asked for
     Cluster,
 }
@@ -37,7 +39,7 @@ impl Tier {
 /// Which tests to run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only these tiers; all but the cluster's where none is named
+    /// Only these tiers; all that need no Kubernetes where none is named
     #[arg(long, value_enum)]
     tier: Vec<Tier>,
     /// Passed on to the test runner: a part of a test's name, or its options
@@ -57,7 +59,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let object = bpf::build(workspace::PROGRAMS)?;
     build::binaries(Profile::Debug, &object)?;
     let binary = build::binary(Profile::Debug)?;
-    let parts = if tiers.contains(&Tier::Cluster) { cluster::environment()? } else { Vec::new() };
+    let parts = match (tiers.contains(&Tier::Cluster), tiers.contains(&Tier::Apiserver)) {
+        (true, _) => cluster::environment()?,
+        (false, true) => cluster::parts()?,
+        (false, false) => Vec::new(),
+    };
 
     let mut closing = Vec::new();
     let mut failed = Vec::new();
@@ -120,6 +126,7 @@ impl Tier {
             Self::Packet => "packet",
             Self::Lab => "lab",
             Self::Restart => "restart",
+            Self::Apiserver => "apiserver",
             Self::Cluster => "cluster",
         }
     }

@@ -53,6 +53,11 @@ impl Daemon {
 
     /// Starts it. It may not be ready for anything yet when this returns.
     pub fn start(&self) -> Result<()> {
+        self.start_with(&[])
+    }
+
+    /// As [`Daemon::start`], with further arguments.
+    pub fn start_with(&self, more: &[&str]) -> Result<()> {
         let mut process = self.process();
         ensure!(process.as_mut().is_none_or(|process| !process.is_running()), "{} runs already", self.name);
         let log = OpenOptions::new()
@@ -63,6 +68,7 @@ impl Daemon {
         let mut command = self.place.command(&self.program);
         let child = command
             .args(&self.arguments)
+            .args(more)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -8,6 +8,9 @@ use kube::core::Status;
 use super::resource::Resource;
 use super::servers::Unreachable;
 
+/// The role that the manifests give the agent.
+const CLUSTER_ROLE: &str = "penstock";
+
 /// Why a list or a watch ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Trouble {
@@ -18,7 +21,7 @@ pub(super) enum Trouble {
     )]
     Unauthorized { server: String, message: String },
     #[error(
-        "{server}: the agent may not {verb} {plural}: its ClusterRole must allow verb {verb:?} on resource {plural:?} of API group {group:?} ({message})"
+        "{server}: the agent may not {verb} {plural}: the ClusterRole of its account, {CLUSTER_ROLE:?} in the manifests, must allow verb {verb:?} on resource {plural:?} of API group {group:?} ({message})"
     )]
     Forbidden {
         server: String,
@@ -129,6 +132,7 @@ mod tests {
         let text = said(403).to_string();
         for part in [
             "https://a:6443: ",
+            "ClusterRole",
             "verb \"watch\"",
             "resource \"endpointslices\"",
             "API group \"discovery.k8s.io\"",
