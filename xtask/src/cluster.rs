@@ -47,21 +47,21 @@ fn prepared() -> Result<Command> {
     setup::require(setup::LAB)?;
     build()?;
     let mut command = Command::new(build::artifact(Profile::Debug, PROGRAM)?);
-    command.envs(environment()?);
+    command.envs(environment(&[])?);
     Ok(command)
 }
 
-/// Builds the parts of a cluster, and the agent's image, and gives the variables that tell where they are.
-pub(crate) fn environment() -> Result<Vec<(&'static str, OsString)>> {
-    let mut variables = parts()?;
+/// Builds the parts of a cluster, these others, and the agent's image, and gives the variables that tell where they are.
+pub(crate) fn environment(others: &[Group]) -> Result<Vec<(&'static str, OsString)>> {
+    let mut variables = parts(others)?;
     variables.push((IMAGE, image::build()?.into()));
     variables.push((MANIFESTS, workspace::root().join("manifests").into()));
     Ok(variables)
 }
 
 /// Where the programs and images of Kubernetes are, for one that takes the agent as a program.
-pub(crate) fn parts() -> Result<Vec<(&'static str, OsString)>> {
-    Ok(upstream::ensure(PARTS)?.environment()?.to_vec())
+pub(crate) fn parts(others: &[Group]) -> Result<Vec<(&'static str, OsString)>> {
+    Ok(upstream::ensure(&[PARTS, others].concat())?.environment()?.to_vec())
 }
 
 /// The program as it was built last.

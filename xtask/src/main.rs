@@ -52,6 +52,9 @@ enum Chore {
     /// Measure
     #[command(disable_help_flag = true)]
     Bench(show::Args),
+    /// Run upstream's own network tests in real clusters, with Penstock and with kube-proxy
+    #[command(disable_help_flag = true)]
+    E2e(show::Args),
     /// Fuzz the datapath
     Fuzz(fuzz::Args),
     /// Boot other kernels and run packet tests and agent there
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Chore::Test(args) => test::run(&args),
         Chore::Demo(args) => show::demo(&args),
         Chore::Bench(args) => show::bench(&args),
+        Chore::E2e(args) => show::e2e(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Vm(args) => vm::run(&args),
         Chore::Cluster(args) => cluster::run(&args),

@@ -22,6 +22,9 @@ pub(crate) const PAUSE: &str = "3.10.2";
 /// Servers and clients for upstream's tests.
 pub(crate) const AGNHOST: &str = "2.63.0";
 
+/// Resolves names by glibc, for upstream's tests of DNS.
+pub(crate) const GLIBC_DNS_TESTING: &str = "2.0.0";
+
 /// A shell for upstream's tests.
 pub(crate) const BUSYBOX: &str = "1.37.0-1";
 

@@ -60,8 +60,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     build::binaries(Profile::Debug, &object)?;
     let binary = build::binary(Profile::Debug)?;
     let parts = match (tiers.contains(&Tier::Cluster), tiers.contains(&Tier::Apiserver)) {
-        (true, _) => cluster::environment()?,
-        (false, true) => cluster::parts()?,
+        (true, _) => cluster::environment(&[])?,
+        (false, true) => cluster::parts(&[])?,
         (false, false) => Vec::new(),
     };
 

@@ -39,6 +39,11 @@ impl Kubectl {
         Ok(Self { run: run.clone(), place })
     }
 
+    /// Where kubectl runs.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// A command of kubectl. Its process runs beside the API server, and sees the files of the machine.
     pub fn command(&self, arguments: &[impl AsRef<std::ffi::OsStr>]) -> Command {
         let programs = programs(&self.run);

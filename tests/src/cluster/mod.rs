@@ -15,8 +15,10 @@
 //! - The machine is as before, also while a cluster is up: see [`keeper`] for what a node may change.
 //! - Clusters do not see each other, and have the same addresses.
 
+mod access;
 pub mod addresses;
 mod certificates;
+mod choice;
 mod cni;
 mod containerd;
 mod control_plane;
@@ -42,6 +44,8 @@ use serde_json::Value;
 
 use crate::lab::{self, Janitor, Place, Run, cgroup};
 
+pub use access::program;
+pub use choice::Choice;
 pub use control_plane::ControlPlane;
 pub use daemon::Daemon;
 pub use images::{AGENT_IMAGE, IMAGES};

@@ -97,7 +97,7 @@ pub(crate) fn search_path(folder: &Path) -> String {
 }
 
 /// Where a program is.
-fn find(name: &str) -> Option<PathBuf> {
+pub(super) fn find(name: &str) -> Option<PathBuf> {
     let assets = std::env::var_os(ASSETS).unwrap_or_default();
     let tools = std::env::var_os(TOOLS).unwrap_or_default();
     let path = std::env::var_os("PATH").unwrap_or_default();

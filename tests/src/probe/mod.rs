@@ -5,6 +5,7 @@
 
 mod client;
 mod clock;
+mod follow;
 mod server;
 mod task;
 
@@ -14,6 +15,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 pub use clock::monotonic_ns;
+pub use follow::{Follow, Seen};
 pub use task::{Answer, Ask, Serve, Style, Task};
 
 /// The binary that does the tasks.
@@ -50,6 +52,7 @@ pub fn perform(task: &Task) -> Result<()> {
         Task::Keep(keep) => crate::cluster::keep(keep),
         Task::Serve(serve) => server::serve(serve),
         Task::Ask(ask) => client::ask(ask),
+        Task::Follow(follow) => follow::follow(follow),
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::follow::Follow;
 use crate::cluster::Keep;
 
 /// What a process is to do.
@@ -27,6 +28,8 @@ pub enum Task {
     Serve(Serve),
     /// Send requests.
     Ask(Ask),
+    /// Connect again and again, and tell what changes.
+    Follow(Follow),
 }
 
 /// A server: it answers each line (TCP) or datagram (UDP) by its name, the client's address as it sees it, and what the

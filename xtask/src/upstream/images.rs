@@ -24,10 +24,10 @@ pub(super) fn parts() -> Result<Vec<Vec<u8>>> {
     let recipes: [&[u8]; 3] =
         [include_bytes!("images.rs"), include_bytes!("root.rs"), include_bytes!("../oci.rs")];
     let pins =
-        format!("{} {} {} {}", pins::PAUSE, pins::AGNHOST, pins::BUSYBOX, pins::REGRESSION_ISSUE_74839);
+        [pins::PAUSE, pins::AGNHOST, pins::GLIBC_DNS_TESTING, pins::BUSYBOX, pins::REGRESSION_ISSUE_74839];
     let mut parts: Vec<Vec<u8>> = recipes.map(<[u8]>::to_vec).to_vec();
     parts.push(Group::Coredns.key()?.as_str().into());
-    parts.push(pins.into());
+    parts.push(pins.join(" ").into());
     Ok(parts)
 }
 
@@ -107,7 +107,8 @@ fn busybox() -> Result<Image> {
     Ok(image(format!("{TEST_IMAGES}/busybox:{}", pins::BUSYBOX), config, vec![layer]))
 }
 
-/// Upstream's all-round test program, over a small Debian (`test/images/agnhost/Dockerfile`).
+/// Upstream's all-round test program, over a small Debian (`test/images/agnhost/Dockerfile`), whose C library and dig are
+/// all that another of upstream's images has.
 fn agnhost(source: &Path, scratch: &Path) -> Result<Image> {
     let root = scratch.join("root");
     root::make(&root)?;
@@ -128,7 +129,9 @@ fn agnhost(source: &Path, scratch: &Path) -> Result<Image> {
         env: vec![PATH.to_owned()],
         ..Config::default()
     };
-    Ok(image(format!("{TEST_IMAGES}/agnhost:{}", pins::AGNHOST), config, vec![below, layer]))
+    let mut image = image(format!("{TEST_IMAGES}/agnhost:{}", pins::AGNHOST), config, vec![below, layer]);
+    image.names.push(format!("{TEST_IMAGES}/glibc-dns-testing:{}", pins::GLIBC_DNS_TESTING));
+    Ok(image)
 }
 
 /// Fails where the pinned Kubernetes asks for images of other versions than ours are named: after it was changed.
@@ -138,6 +141,7 @@ fn check_pins(source: &Path) -> Result<()> {
     for (image, version) in [
         ("pause", pins::PAUSE),
         ("agnhost", pins::AGNHOST),
+        ("glibc-dns-testing", pins::GLIBC_DNS_TESTING),
         ("busybox", pins::BUSYBOX),
         ("regression-issue-74839", pins::REGRESSION_ISSUE_74839),
     ] {

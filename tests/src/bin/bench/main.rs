@@ -7,6 +7,7 @@
 #[path = "../../../../agent/src/tables.rs"]
 #[expect(dead_code, reason = "the agent uses more of it")]
 mod agent_tables;
+mod cluster;
 mod connect;
 mod control;
 mod effort;
@@ -32,16 +33,24 @@ use report::Report;
 #[derive(Parser)]
 struct Arguments {
     /// A short run: shows that everything works, gives no figures to quote
-    #[arg(long)]
+    #[arg(long, global = true)]
     quick: bool,
     /// Only these parts
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
     /// Figures are written to bench-results/NAME.json
-    #[arg(long, default_value = "latest")]
+    #[arg(long, global = true, default_value = "latest")]
     name: String,
     #[command(subcommand)]
-    role: Option<Role>,
+    verb: Option<Verb>,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Measure in a real cluster, beside kube-proxy
+    Cluster(cluster::Arguments),
+    #[command(flatten)]
+    Role(Role),
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
@@ -61,13 +70,17 @@ const SERVICES: [u32; 2] = [100, 10_000];
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    if let Some(role) = &arguments.role {
+    if let Some(Verb::Role(role)) = &arguments.verb {
         return role.play();
     }
     ensure!(nix::unistd::geteuid().is_root(), "the benchmark loads eBPF programs and needs root rights");
     let effort = if arguments.quick { Effort::QUICK } else { Effort::FULL };
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
     let mut report = Report::new(arguments.quick);
+    if let Some(Verb::Cluster(part)) = &arguments.verb {
+        cluster::run(part, arguments.quick, &mut report)?;
+        return write(&report, &arguments.name);
+    }
     if wanted(Part::Packets) {
         let [few, many] = SERVICES;
         let [few_figures, many_figures, growth] = packets::run(SERVICES, &effort)?;
@@ -88,7 +101,11 @@ fn main() -> Result<()> {
         let figures = traffic::run(SERVICES, &effort)?;
         report.group("Traffic through a ClusterIP, from pod to pod on one node, both on one CPU", figures);
     }
-    let path = Path::new("bench-results").join(format!("{}.json", arguments.name));
+    write(&report, &arguments.name)
+}
+
+fn write(report: &Report, name: &str) -> Result<()> {
+    let path = Path::new("bench-results").join(format!("{name}.json"));
     report.write(&path)?;
     println!("\nwritten to {}", path.display());
     Ok(())

@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use clap::ValueEnum;
-use penstock_tests::cluster::{Cluster, Mode, Options, Proxy};
+use penstock_tests::cluster::Choice;
 
 /// What the cluster is to be like.
 #[derive(clap::Args)]
@@ -17,32 +16,10 @@ pub(crate) struct Arguments {
     proxy: Choice,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Choice {
-    /// Penstock, by its manifests
-    Penstock,
-    /// The real kube-proxy with iptables
-    Iptables,
-    /// The real kube-proxy with nftables
-    Nftables,
-    /// Nothing, for what you will install
-    None,
-}
-
 /// Makes a cluster and leaves it up.
 pub(crate) fn up(arguments: &Arguments) -> Result<()> {
     let started = Instant::now();
-    let options = Options {
-        nodes: arguments.nodes,
-        proxy: match arguments.proxy {
-            Choice::Penstock => Proxy::Penstock,
-            Choice::None => Proxy::None,
-            Choice::Iptables => Proxy::KubeProxy(Mode::Iptables),
-            Choice::Nftables => Proxy::KubeProxy(Mode::Nftables),
-        },
-        progress: |step| println!("  {step}"),
-    };
-    let cluster = Cluster::up(&options)?;
+    let cluster = arguments.proxy.up(arguments.nodes)?;
     print!("{}", cluster.kubectl(&["get", "nodes", "-o", "wide"])?);
     let run = cluster.keep()?;
     println!(
