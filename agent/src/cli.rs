@@ -187,6 +187,10 @@ pub(crate) struct AgentArgs {
     /// Whether what a kube-proxy has left on this node is removed once it has ended and the agent serves
     #[arg(long, env = "PENSTOCK_REPLACE_KUBE_PROXY", value_enum, default_value_t = Switch::Off, value_name = "on|off")]
     pub(crate) replace_kube_proxy: Switch,
+    /// Whether what arrives for a pod goes past the host's netfilter: `auto` unless rules of a kube-proxy's may be there, which drop what
+    /// they see one way of
+    #[arg(long, env = "PENSTOCK_BYPASS", value_enum, default_value_t = Bypass::Auto)]
+    pub(crate) bypass: Bypass,
     /// Group below which sockets are served, or a folder that cgroup2 is mounted below; without it the root of the cgroup2 mount
     #[arg(long, env = "PENSTOCK_CGROUP", value_name = "PATH")]
     pub(crate) cgroup: Option<PathBuf>,
@@ -275,6 +279,15 @@ pub(crate) enum Attach {
     Tcx,
     /// Filters at a clsact qdisc
     Clsact,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Bypass {
+    /// Where no rules of a kube-proxy's are
+    Auto,
+    /// Never: for hosts with other rules that drop what conntrack finds invalid
+    #[value(alias = "false")]
+    Off,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

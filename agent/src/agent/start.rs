@@ -16,7 +16,7 @@ use penstock_kernel::{
 use super::attachments::Attachments;
 use super::cgroup;
 use super::status::AgentStatus;
-use crate::cli::{AgentArgs, Attach, Places, SizeArgs, Switch};
+use crate::cli::{AgentArgs, Attach, Bypass, Places, SizeArgs, Switch};
 use crate::kube_proxy::Tools as HostTools;
 use crate::kube_proxy::watch::Watch;
 use crate::tables::{KernelReaders, KernelTables};
@@ -36,6 +36,7 @@ pub(super) struct Started {
     /// Whether routes to the pods of other nodes are made.
     pub(super) direct_routes: bool,
     pub(super) kube_proxy: Watch,
+    pub(super) bypass: Bypass,
     pub(super) run_dir: PathBuf,
     pub(super) status: AgentStatus,
     tables: Option<KernelTables>,
@@ -99,6 +100,10 @@ pub(super) async fn start(args: &AgentArgs, places: &Places) -> Result<Started> 
     // An agent that was to fill these tables ended before it did: what they replace still serves.
     let restored = restored && !(migration.is_pending() && is_empty(&tables)?);
     tables.config.store_u32(0, std::mem::offset_of!(Config, event_sample), args.event_sample)?;
+    if !restored || args.bypass == Bypass::Off {
+        // Until the first look for a kube-proxy.
+        tables.config.store_u32(0, std::mem::offset_of!(Config, through_stack), 1)?;
+    }
     let switches = Switches::at(&args.sysctls);
     switches.enable_forwarding()?;
     if status.cgroup.is_none() && switches.reverse_path_filter_of_all() {
@@ -127,6 +132,7 @@ pub(super) async fn start(args: &AgentArgs, places: &Places) -> Result<Started> 
         net,
         uplink: args.uplink.clone(),
         direct_routes: args.direct_routes == Switch::On,
+        bypass: args.bypass,
         kube_proxy: Watch::start(
             HostTools::new(places.host_root.as_deref()),
             args.replace_kube_proxy == Switch::On,

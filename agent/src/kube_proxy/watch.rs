@@ -22,12 +22,21 @@ const LATER: Duration = Duration::from_secs(30);
 const RELEASE: Duration = Duration::from_secs(60);
 
 /// What the agent knows of a kube-proxy on its node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sight {
     /// In words: `none`, or what runs and what there is of it.
     pub(crate) summary: String,
     /// What was removed when this agent took over, once it has.
     pub(crate) removed: Option<Vec<String>>,
+    /// Its rules are in the kernel, or may be: they drop what conntrack saw one way of. Once they are seen, until they are removed here.
+    pub(crate) rules: bool,
+}
+
+impl Default for Sight {
+    /// Before the first look.
+    fn default() -> Self {
+        Self { summary: String::new(), removed: None, rules: true }
+    }
 }
 
 /// The thread's other end.
@@ -122,7 +131,12 @@ impl Watcher {
         for note in traces.notes() {
             tracing::debug!("kube-proxy: {note}");
         }
-        self.sender.send_modify(|sight| sight.summary = summary);
+        let first = self.running.is_none();
+        self.sender.send_modify(|sight| {
+            sight.summary = summary;
+            // Where the tools are missing, what an ended one has left cannot be seen.
+            sight.rules = self.remains || sight.rules && !first;
+        });
     }
 
     fn take_over(&mut self) -> Result<()> {
@@ -142,6 +156,7 @@ impl Watcher {
         self.sender.send_modify(|sight| {
             sight.summary = Traces::default().to_string();
             sight.removed = Some(removed);
+            sight.rules = false;
         });
         Ok(())
     }

@@ -8,7 +8,8 @@ use crate::plain::plain;
 pub struct Config {
     /// One in so many events is recorded; 0: none.
     pub event_sample: u32,
-    /// Explicit padding, zero.
-    pub _pad: u32,
+    /// Not 0: what arrives for a pod, and is no answer of a Service's, goes through the kernel's stack, as what the pod answers does:
+    /// netfilter then sees both. 0: it goes straight there.
+    pub through_stack: u32,
 }
-plain!(Config, 8: event_sample: u32, _pad: u32);
+plain!(Config, 8: event_sample: u32, through_stack: u32);

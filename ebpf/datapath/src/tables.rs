@@ -16,6 +16,8 @@ pub trait NodeTables {
     fn slot(&self, slot: u32) -> Option<u32>;
     /// A next hop.
     fn next_hop(&self, index: u32) -> Option<NextHop>;
+    /// Whether what arrives for a pod goes through the kernel's stack.
+    fn through_stack(&self) -> bool;
     /// The time as [`penstock_abi::timeout::stamp`].
     fn now(&self) -> u32;
     /// A random word.

@@ -12,6 +12,9 @@ use crate::track::{Halves, follow};
 
 /// What arrives from other nodes: an answer to a flow of ours is translated back, and what is for a pod goes straight
 /// there; all else is the kernel's.
+///
+/// What the pod answers takes the kernel's way. A netfilter rule that drops what conntrack saw the wrong half of, as kube-proxy has one
+/// (`ctstate INVALID`), so asks for the kernel's way in as well.
 #[inline(always)]
 pub fn uplink_ingress<F: Family>(
     packet: &mut impl Packet,
@@ -25,6 +28,7 @@ pub fn uplink_ingress<F: Family>(
     };
     let outcome = match path {
         Some(path) => translate(packet, tables, &parsed, &path, Hook::Ingress),
+        None if tables.through_stack() => Ok(Verdict::Pass),
         None => forward(packet, tables, &parsed),
     };
     settle(packet, tables, &parsed, Hook::Ingress, outcome)

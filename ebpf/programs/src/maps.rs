@@ -139,6 +139,13 @@ impl NodeTables for Kernel {
     }
 
     #[inline(always)]
+    fn through_stack(&self) -> bool {
+        let Some(config) = CONFIG.get_ptr(0) else { return false };
+        // SAFETY: the pointer is to the table's one element, and a word is loaded at once.
+        unsafe { addr_of!((*config).through_stack).read_volatile() != 0 }
+    }
+
+    #[inline(always)]
     fn samples_event(&self) -> bool {
         let Some(config) = CONFIG.get_ptr(0) else { return false };
         // SAFETY: as for the word above.

@@ -25,6 +25,8 @@ pub struct Node {
     pub next_hops: RefCell<HashMap<u32, NextHop>>,
     /// The time, as [`penstock_abi::timeout::stamp`].
     pub clock: Cell<u32>,
+    /// Whether what arrives for a pod goes through the kernel's stack.
+    pub through_stack: Cell<bool>,
     /// Whether every event is recorded, or none.
     pub records_events: Cell<bool>,
     v4: FamilyTables<Addr4>,
@@ -90,6 +92,7 @@ impl Node {
             slots: RefCell::default(),
             next_hops: RefCell::default(),
             clock: Cell::new(0),
+            through_stack: Cell::new(false),
             records_events: Cell::new(false),
             v4: FamilyTables::default(),
             v6: FamilyTables::default(),
@@ -175,6 +178,10 @@ impl NodeTables for &Node {
 
     fn count(&self, counter: Counter) {
         *self.counters.borrow_mut().entry(counter).or_default() += 1;
+    }
+
+    fn through_stack(&self) -> bool {
+        self.through_stack.get()
     }
 
     fn samples_event(&self) -> bool {

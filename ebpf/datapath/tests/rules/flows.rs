@@ -5,6 +5,7 @@ use penstock_datapath::Verdict;
 
 use crate::support::frame::{ACK, Frame, SYN, TCP, UDP};
 use crate::support::stage::*;
+use crate::support::wire::Tuple;
 
 const TO_POD: Verdict = Verdict::Peer { ifindex: LOCAL_DEVICE };
 const BACK: Verdict = Verdict::Peer { ifindex: CLIENT_DEVICE };
@@ -219,6 +220,24 @@ fn a_packet_to_a_pod_of_this_node_goes_straight_there() {
         }
         for hook in [Hook::PodEgress, Hook::UplinkEgress] {
             stage.send(hook, &frame).passed(&frame);
+        }
+    });
+}
+
+#[test]
+fn what_arrives_for_a_pod_is_the_kernels_where_netfilter_is_to_see_both_ways_and_an_answer_of_a_services_is_not()
+ {
+    in_both_families(|mut stage| {
+        stage.service(WEB, stage.vip(), &[(stage.remote(), TO_REMOTE)]);
+        let request = stage.request(TCP);
+        let there = stage.send(Hook::PodIngress, &request).tuple;
+        let answer = request.clone().with_tuple(there.reversed()).flags(SYN | ACK);
+        let plain = request.clone().with_tuple(Tuple { src: (there.dst.0, 9), ..there.reversed() });
+        for through_stack in [false, true] {
+            stage.node.through_stack.set(through_stack);
+            assert_eq!(stage.send(Hook::UplinkIngress, &answer).outcome, Ok(BACK));
+            let expected = if through_stack { Verdict::Pass } else { BACK };
+            assert_eq!(stage.send(Hook::UplinkIngress, &plain).outcome, Ok(expected));
         }
     });
 }
