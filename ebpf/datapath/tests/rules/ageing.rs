@@ -88,6 +88,81 @@ fn a_syn_on_a_connection_that_is_over_begins_another_one() {
     });
 }
 
+/// Opens a flow to the first endpoint, resets it, and tells what its halves were by then.
+fn reset(stage: &Stage) -> (Frame, Tuple) {
+    let (request, there) = opened(stage, TCP);
+    answer(stage, &request, there, RST | ACK);
+    (request, there)
+}
+
+/// Where a connection that begins with this packet leads, whose dice say the first endpoint.
+fn opened_again(stage: &Stage, request: &Frame) -> Tuple {
+    stage.node.next_random(&[0, u32::MAX / 2]);
+    let there = stage.send(Hook::PodIngress, request).tuple;
+    assert_eq!(there.dst.0, stage.local());
+    for half in [request.tuple(), there.reversed()] {
+        let half = stage.flow(half).expect("both halves are there");
+        assert_eq!((half.state, half.last_seen), (0, stage.node.clock.get()));
+    }
+    there
+}
+
+#[test]
+fn a_connection_to_the_same_backend_again_takes_up_the_halves_of_the_last_one() {
+    in_both_families(|mut stage| {
+        serve(&mut stage);
+        let (request, there) = reset(&stage);
+        wait(&stage, 3);
+        assert_eq!(opened_again(&stage, &request), there);
+        assert_eq!(stage.flows().len(), 2);
+        assert_eq!(stage.node.service_count(WEB).flows, 2);
+        assert_eq!(answer(&stage, &request, there, SYN | ACK), request.tuple().reversed());
+    });
+}
+
+#[test]
+fn a_connection_that_begins_again_learns_where_its_client_is_now() {
+    in_both_families(|mut stage| {
+        serve(&mut stage);
+        let (request, there) = reset(&stage);
+        stage.pod(stage.client(), TO_HOST);
+        assert_eq!(opened_again(&stage, &request), there);
+        assert_eq!(stage.flow(there.reversed()).map(|back| back.client_hop), Some(TO_HOST));
+    });
+}
+
+#[test]
+fn a_connection_that_begins_again_needs_neither_half_of_the_last_one() {
+    in_both_families(|mut stage| {
+        serve(&mut stage);
+        for lost in [true, false] {
+            let (request, there) = reset(&stage);
+            assert!(stage.evict(if lost { request.tuple() } else { there.reversed() }));
+            let there = opened_again(&stage, &request);
+            assert_eq!(answer(&stage, &request, there, SYN | ACK), request.tuple().reversed());
+            stage.evict(request.tuple());
+            stage.evict(there.reversed());
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_begins_again_leaves_another_one_that_has_its_place() {
+    in_both_families(|mut stage| {
+        serve(&mut stage);
+        let (request, there) = reset(&stage);
+        assert!(stage.evict(there.reversed()));
+        stage.node.next_random(&[0]);
+        let other = stage.request(TCP).from((stage.client(), SAME_PLACE));
+        assert_eq!(stage.send(Hook::PodIngress, &other).tuple, there);
+        let elsewhere = opened_again(&stage, &request);
+        assert_ne!(elsewhere, there);
+        assert_eq!(stage.flows().len(), 4);
+        assert_eq!(answer(&stage, &request, there, SYN | ACK), other.tuple().reversed());
+        assert_eq!(answer(&stage, &request, elsewhere, SYN | ACK), request.tuple().reversed());
+    });
+}
+
 #[test]
 fn a_syn_sent_again_stays_with_its_backend() {
     in_both_families(|mut stage| {
