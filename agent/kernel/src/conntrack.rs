@@ -1,4 +1,4 @@
-//! The kernel's own connection tracking: which connections it translates the destination of, as kube-proxy asks it to.
+//! The kernel's own connection tracking: the connections that it translates, as kube-proxy asks it to.
 //!
 //! A dump by ctnetlink (`include/uapi/linux/netfilter/nfnetlink_conntrack.h`) of this network namespace.
 
@@ -24,14 +24,16 @@ const GENERIC: usize = 4;
 /// The bits of an attribute's type that are flags: `NLA_F_NESTED` and `NLA_F_NET_BYTEORDER`.
 const FLAGS: u16 = 0xc000;
 
-/// `ip_conntrack_status`: answered, and with another destination than the client asked for.
+/// `ip_conntrack_status`: answered; with another source than the client's; with another destination than it asked for.
 const SEEN_REPLY: u32 = 1 << 1;
+const SRC_NAT: u32 = 1 << 4;
 const DST_NAT: u32 = 1 << 5;
 /// `tcp_conntrack`: the first of both sides' FINs, and the states in which a connection is over.
 const FIN_WAIT: u8 = 4;
 const LAST_ACK: u8 = 6;
 
-/// A connection whose destination the kernel translates.
+/// A connection whose destination the kernel translates, or the client's port alone: so it does with one that would have the same
+/// answers as another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// TCP, UDP.
@@ -74,26 +76,29 @@ pub fn translated() -> Result<Vec<Connection>, Error> {
     dump().map_err(Error::system("list", "tracked connections"))
 }
 
-/// Makes the kernel forget a connection; that it has forgotten it already is no error.
+/// Makes the kernel forget connections; that it has forgotten one already is no error.
 ///
 /// # Errors
 /// [`Error::System`].
-pub fn forget(connection: &Connection) -> Result<(), Error> {
-    let family = family(connection.client.ip());
-    let remove = || {
-        let socket = ask(DELETE, NLM_F_REQUEST | NLM_F_ACK, family, &connection.tuple)?;
-        let (answer, _) = socket.recv_from_full()?;
-        match messages(&answer).next() {
-            Some((ERROR, payload)) => acknowledged(payload),
-            _ => Err(io::ErrorKind::InvalidData.into()),
-        }
-    };
-    match remove() {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        result => {
-            result.map_err(Error::system("forget", format!("{} to {}", connection.client, connection.asked)))
+pub fn forget<'a>(connections: impl IntoIterator<Item = &'a Connection>) -> Result<(), Error> {
+    let failed = || Error::system("forget", "tracked connections");
+    let socket = open().map_err(failed())?;
+    for connection in connections {
+        let family = family(connection.client.ip());
+        let remove = || {
+            ask(&socket, DELETE, NLM_F_REQUEST | NLM_F_ACK, family, &connection.tuple)?;
+            let (answer, _) = socket.recv_from_full()?;
+            match messages(&answer).next() {
+                Some((ERROR, payload)) => acknowledged(payload),
+                _ => Err(io::ErrorKind::InvalidData.into()),
+            }
+        };
+        match remove() {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(failed()(error)),
+            _ => {}
         }
     }
+    Ok(())
 }
 
 fn family(ip: IpAddr) -> u8 {
@@ -103,7 +108,8 @@ fn family(ip: IpAddr) -> u8 {
 
 fn dump() -> io::Result<Vec<Connection>> {
     // Of no family: of all.
-    let socket = ask(GET, NLM_F_REQUEST | NLM_F_DUMP, 0, &[])?;
+    let socket = open()?;
+    ask(&socket, GET, NLM_F_REQUEST | NLM_F_DUMP, 0, &[])?;
     let mut connections = Vec::new();
     loop {
         let (answer, _) = socket.recv_from_full()?;
@@ -117,22 +123,25 @@ fn dump() -> io::Result<Vec<Connection>> {
     }
 }
 
-/// Sends a request.
-fn ask(kind: u16, flags: u16, family: u8, attributes: &[u8]) -> io::Result<Socket> {
+fn open() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
     socket.connect(&KernelAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// Sends a request.
+fn ask(socket: &Socket, kind: u16, flags: u16, family: u8, attributes: &[u8]) -> io::Result<()> {
     let length = u32::try_from(HEADER + GENERIC + attributes.len()).map_err(io::Error::other)?;
     let mut request = Vec::new();
     request.extend(length.to_ne_bytes());
     request.extend(kind.to_ne_bytes());
     request.extend(flags.to_ne_bytes());
-    // Sequence and port: each socket asks once.
+    // Sequence and port: each answer is awaited before the next request.
     request.extend([0; 8]);
     request.extend([family, 0, 0, 0]);
     request.extend(attributes);
-    socket.send(&request, 0)?;
-    Ok(socket)
+    socket.send(&request, 0).map(drop)
 }
 
 /// The messages of a datagram, each with its type.
@@ -197,7 +206,7 @@ fn ip(value: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// A connection, if its destination is translated. `CTA_TUPLE_ORIG` is 1, `CTA_TUPLE_REPLY` 2, `CTA_STATUS` 3,
+/// A connection, if it is one of those. `CTA_TUPLE_ORIG` is 1, `CTA_TUPLE_REPLY` 2, `CTA_STATUS` 3,
 /// `CTA_PROTOINFO` 4 with `CTA_PROTOINFO_TCP` 1 with `CTA_PROTOINFO_TCP_STATE` 1.
 fn parse(bytes: &[u8]) -> Option<Connection> {
     let (mut asked, mut answer, mut status, mut state, mut key) = (None, None, 0, 0, &[][..]);
@@ -216,7 +225,8 @@ fn parse(bytes: &[u8]) -> Option<Connection> {
     }
     let (protocol, client, asked) = asked?;
     let (_, server, seen) = answer?;
-    (status & DST_NAT != 0).then(|| Connection {
+    let moved = status & SRC_NAT != 0 && seen.ip() == client.ip();
+    (status & DST_NAT != 0 || moved).then(|| Connection {
         protocol: Protocol(protocol),
         client,
         asked,

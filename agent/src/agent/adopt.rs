@@ -6,7 +6,7 @@
 //! backend notice nothing. Connections of the node's own programs, and from outside, are left to the kernel: no program of
 //! ours comes between.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use anyhow::Result;
@@ -28,6 +28,38 @@ pub(super) fn adopt(tables: &Tables) -> Result<usize> {
     let four = adopt_family(tables, &tables.endpoints4, &tables.backends4, &tables.flows4, &open)?;
     let six = adopt_family(tables, &tables.endpoints6, &tables.backends6, &tables.flows6, &open)?;
     Ok(four + six)
+}
+
+/// Lets the kernel forget the closed connections of pods of this node, before new ones go straight to their backends. While it
+/// remembers one, it gives another port to a connection that a client makes from the same port to the same backend, and
+/// the answers, once they no longer pass it, come back to the wrong one.
+///
+/// # Errors
+/// The kernel does not list its connections, or forget them.
+pub(super) fn prepare(tables: &Tables) -> Result<()> {
+    let closed: Vec<_> = of_pods(tables)?.into_iter().filter(|connection| !connection.is_open()).collect();
+    Ok(conntrack::forget(&closed)?)
+}
+
+/// Lets the kernel forget the rest: by now each is a flow of ours, or over.
+///
+/// # Errors
+/// As above.
+pub(super) fn release(tables: &Tables) -> Result<()> {
+    Ok(conntrack::forget(&of_pods(tables)?)?)
+}
+
+fn of_pods(tables: &Tables) -> Result<Vec<Connection>> {
+    let mut pods = HashSet::new();
+    tables.endpoints4.for_each(|client, _| {
+        pods.insert(client.to_ip());
+    })?;
+    tables.endpoints6.for_each(|client, _| {
+        pods.insert(client.to_ip());
+    })?;
+    let mut connections = conntrack::translated()?;
+    connections.retain(|connection| pods.contains(&connection.client.ip()));
+    Ok(connections)
 }
 
 fn adopt_family<A: Addr>(
@@ -65,7 +97,7 @@ where
         if !matches!(way, NextHopKind::Local | NextHopKind::Direct) {
             // Translated by us, its packets go through the kernel's tracking, which would give them another port than the
             // one that it believes to be taken.
-            conntrack::forget(connection)?;
+            conntrack::forget([connection])?;
         }
         adopted += 1;
     }

@@ -55,6 +55,8 @@ pub(super) struct Control<'a> {
     said: HashSet<String>,
     /// The programs serve: attached, at devices and sockets, with the tables behind them.
     serving: bool,
+    /// Connections of kube-proxy's were taken over, and the programs that carry them are being attached.
+    adopting: bool,
     /// The source has told everything, and the tables follow.
     converged: bool,
     /// A list was told since tables were last written, so that a whole kind of objects is compared.
@@ -112,6 +114,7 @@ impl<'a> Control<'a> {
             retry: Retry::default(),
             said: HashSet::new(),
             serving,
+            adopting: false,
             converged: false,
             relisted: false,
             removed: None,
@@ -343,6 +346,9 @@ impl<'a> Control<'a> {
     async fn follow_programs(&mut self) {
         let mut failures = Vec::new();
         if !self.serving && self.converged {
+            if let Err(error) = adopt::prepare(self.controller.tables().kernel()) {
+                tracing::warn!("closed connections of kube-proxy's: {error:#}");
+            }
             match attach_everywhere(self.started).await {
                 Ok(()) => {
                     // Between the sockets, so that kube-proxy gets no new connection, and the devices.
@@ -360,6 +366,12 @@ impl<'a> Control<'a> {
             let egress = |device: &_| cgroup.is_none() || attachments.has(Hook::UplinkEgress, device);
             let wanted = Wanted::new(net, [found.v4, found.v6].into_iter().flatten(), egress);
             attachments.attach_wanted(programs, &wanted, &mut failures).await;
+            if self.adopting && failures.is_empty() {
+                self.adopting = false;
+                if let Err(error) = adopt::release(self.controller.tables().kernel()) {
+                    tracing::warn!("connections of kube-proxy's: {error:#}");
+                }
+            }
             if self.converged {
                 attachments.detach_unwanted(net, &wanted, &mut failures).await;
             }
@@ -368,7 +380,8 @@ impl<'a> Control<'a> {
     }
 
     /// Takes over what kube-proxy has begun. That this fails costs those connections, and nothing else.
-    fn adopt(&self) {
+    fn adopt(&mut self) {
+        self.adopting = true;
         match adopt::adopt(self.controller.tables().kernel()) {
             Ok(0) => {}
             Ok(adopted) => tracing::info!(adopted, "took over connections that the kernel translated"),

@@ -11,6 +11,7 @@ mod commands;
 mod conversation;
 mod fixture;
 mod flow_halves;
+mod kube_proxy;
 mod observed;
 mod pod_network;
 mod scaling;

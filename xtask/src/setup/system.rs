@@ -32,7 +32,7 @@ const XZ: Tool = Tool { program: "xz", package: "xz-utils" };
 const RUNC: Tool = Tool { program: "runc", package: "runc" };
 /// Wires pods: `ptp`, `bridge`, `host-local`, `portmap` and `loopback` come together.
 const CNI: Tool = Tool { program: "/usr/lib/cni/ptp", package: "containernetworking-plugins" };
-/// What kube-proxy works with in its mode iptables.
+/// What kube-proxy works with in its mode iptables, and what it leaves is removed with.
 const IPTABLES: Tool = Tool { program: "xtables-legacy-multi", package: "iptables" };
 /// What kube-proxy forgets stale flows with.
 const CONNTRACK: Tool = Tool { program: "conntrack", package: "conntrack" };
@@ -44,7 +44,7 @@ const DEBOOTSTRAP: Tool = Tool { program: "debootstrap", package: "debootstrap" 
 const CC: Tool = Tool { program: "cc", package: "build-essential" };
 
 /// What the lab needs.
-pub(crate) const LAB: &[Tool] = &[IPROUTE2, ETHTOOL, NFTABLES];
+pub(crate) const LAB: &[Tool] = &[IPROUTE2, ETHTOOL, NFTABLES, IPTABLES];
 /// What virtual machines need.
 pub(crate) const VM: &[Tool] = &[QEMU, BUSYBOX, STRIP, XZ, IPROUTE2, ETHTOOL, NFTABLES];
 /// What nodes of a real cluster need.
