@@ -317,11 +317,8 @@ impl<'a> Control<'a> {
                 tracing::warn!("no device has this node's InternalIP of {family}: --uplink names one");
             }
         }
-        if self.own.internal().is_empty() && self.started.uplink.is_none() {
-            tracing::warn!(
-                node = self.started.status.node,
-                "no Node object of this name has an InternalIP: pods of other nodes are left to the kernel's routes"
-            );
+        if let Some(missing) = self.own.missing() {
+            tracing::warn!(node = self.started.status.node, "{missing}");
         }
         self.ready_if_serving();
     }

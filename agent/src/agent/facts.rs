@@ -13,11 +13,12 @@ pub(super) struct OwnNode {
     name: Box<str>,
     internal: Vec<IpAddr>,
     eligible: Option<bool>,
+    has_pod_ranges: bool,
 }
 
 impl OwnNode {
     pub(super) fn new(name: &str) -> Self {
-        Self { name: name.into(), internal: Vec::new(), eligible: None }
+        Self { name: name.into(), ..Self::default() }
     }
 
     /// The internal addresses, in the order of the Node object.
@@ -42,12 +43,29 @@ impl OwnNode {
             _ => None,
         };
         let Some(node) = node else { return false };
+        self.has_pod_ranges = !node.spec.pod_cidrs.is_empty();
         let addresses = node.status.addresses.iter().filter(|address| address.is_internal());
         let internal: Vec<_> = addresses.filter_map(|address| address.address.ip()).collect();
         let changed = internal != self.internal;
         self.internal = internal;
         self.eligible = Some(node.is_eligible());
         changed
+    }
+
+    /// What the node's own object does not say, and what goes without it. Everything else goes on.
+    pub(super) fn missing(&self) -> Option<&'static str> {
+        match (self.eligible.is_some(), self.internal.is_empty(), self.has_pod_ranges) {
+            (false, ..) => Some(
+                "there is no Node object of this name, is --node right? Pods of other nodes are left to the kernel's routes",
+            ),
+            (true, true, _) => {
+                Some("the Node object has no InternalIP: pods of other nodes are left to the kernel's routes")
+            }
+            (true, false, false) => {
+                Some("the Node object has no podCIDRs: other nodes make no routes to the pods of this one")
+            }
+            (true, false, true) => None,
+        }
     }
 
     fn is(&self, node: &Node) -> bool {
@@ -144,6 +162,20 @@ mod tests {
         let gone = penstock_model::objects::ObjectKey::new(Kind::Node, "", "n1");
         assert!(!own.observe(&Event::Delete(gone)));
         assert_eq!(own.eligible(), Some(true));
+    }
+
+    #[test]
+    fn what_the_nodes_own_object_does_not_say_is_told() {
+        let mut own = OwnNode::new("n1");
+        assert!(own.missing().unwrap().contains("no Node object"));
+        own.observe(&node("n1", ""));
+        assert!(own.missing().unwrap().contains("no InternalIP"));
+        own.observe(&node("n1", INTERNAL));
+        assert!(own.missing().unwrap().contains("no podCIDRs"));
+        let whole = r#"{"metadata": {"name": "n1"}, "spec": {"podCIDRs": ["10.1.0.0/24"]},
+            "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}}"#;
+        own.observe(&Event::Upsert(Object::Node(serde_json::from_str(whole).unwrap())));
+        assert_eq!(own.missing(), None);
     }
 
     #[test]
