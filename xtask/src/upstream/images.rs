@@ -119,6 +119,8 @@ fn agnhost(source: &Path, scratch: &Path) -> Result<Image> {
     layer
         .file("agnhost", scratch.join("agnhost"), 0o755)
         .link("agnhost-2", "agnhost")
+        // Tests start it in a pod, as a DNS server of their own.
+        .file("coredns", Group::Coredns.ensure()?.join("coredns"), 0o755)
         .folder("uploads", 0o755);
     for file in ["localhost.crt", "localhost.key"] {
         layer.file(file, source.join("test/images/agnhost/porter").join(file), 0o644);

@@ -12,6 +12,7 @@ mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
@@ -49,8 +50,18 @@ struct Arguments {
     results: PathBuf,
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match judge(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("e2e: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs what was asked for.
+fn judge(arguments: &Arguments) -> Result<()> {
     let lists = Lists::committed()?;
     let suite = Suite::find()?;
     let names = suite.names()?;
@@ -67,7 +78,7 @@ fn main() -> Result<()> {
     let results = arguments.results.canonicalize().context("finding the folder of results")?;
     let mut columns = Vec::new();
     for &proxy in &arguments.proxy {
-        let column = run(&suite, proxy, &tests, &arguments, &results);
+        let column = run(&suite, proxy, &tests, arguments, &results);
         columns.push(column.with_context(|| format!("with {}", proxy.name()))?);
     }
     let summary = Summary { tests: tests.into_iter().map(str::to_owned).collect(), columns };
@@ -76,7 +87,7 @@ fn main() -> Result<()> {
     fs::write(&file, serde_json::to_string_pretty(&summary)?)
         .with_context(|| format!("writing {}", file.display()))?;
     println!("what the tests said, and the reports: {}", results.display());
-    judge(&summary, &lists)
+    verdict(&summary, &lists)
 }
 
 /// Runs the tests against a new cluster.
@@ -95,7 +106,7 @@ fn run(
 }
 
 /// An error where Penstock did not pass what it was expected to.
-fn judge(summary: &Summary, lists: &Lists) -> Result<()> {
+fn verdict(summary: &Summary, lists: &Lists) -> Result<()> {
     for name in summary.passes_already(lists) {
         println!("passes already, though it is listed as not built yet: {name}");
     }
