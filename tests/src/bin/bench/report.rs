@@ -102,6 +102,11 @@ impl Figure {
         }
     }
 
+    /// In a line, for those who wait for the table.
+    pub(crate) fn line(&self) -> String {
+        format!("  {}, {}: {}", self.what, self.case, number(self.value, self.unit))
+    }
+
     fn row(&self) -> [String; 6] {
         let interval = match self.interval {
             Some((low, high)) => format!("{} to {}", number(low, self.unit), number(high, self.unit)),

@@ -59,14 +59,14 @@ pub(crate) fn run(arguments: &Arguments, quick: bool, report: &mut Report) -> Re
         let world = World::up(choice).with_context(|| format!("the cluster of {}", choice.name()))?;
         let mut measure = || -> Result<()> {
             if let Some(plain) = &plain {
-                rates.extend(rates::compare(&world, plain, &effort)?);
+                rates.extend(told(rates::compare(&world, plain, &effort)?));
             }
             // Everything that asks the API server does so from its own network.
             world.cluster.beside_api_server().run(|| {
                 let api = api::Api::connect(&world.cluster.kubeconfig())?;
-                switches.push(switches::measure(&world, &api, 0, &effort)?);
-                weights.extend(weight::load(&world, &api, arguments.services)?);
-                switches.push(switches::measure(&world, &api, arguments.services, &effort)?);
+                switches.extend(told(switches::measure(&world, &api, 0, &effort)?));
+                weights.extend(told(weight::load(&world, &api, arguments.services)?));
+                switches.extend(told(switches::measure(&world, &api, arguments.services, &effort)?));
                 Ok(())
             })
         };
@@ -79,7 +79,13 @@ pub(crate) fn run(arguments: &Arguments, quick: bool, report: &mut Report) -> Re
         report.group(heading, rates);
     }
     let heading = "From the API's answer to a changed EndpointSlice until a pod's connections follow";
-    report.group(heading, switches.into_iter().flatten().collect::<Vec<Figure>>());
+    report.group(heading, switches);
     report.group("What it takes on a node", weights);
     Ok(())
+}
+
+/// Prints the figures: the run goes on for a while.
+fn told(figures: Vec<Figure>) -> Vec<Figure> {
+    figures.iter().for_each(|figure| println!("{}", figure.line()));
+    figures
 }
