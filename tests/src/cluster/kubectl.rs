@@ -58,6 +58,17 @@ impl Kubectl {
         command
     }
 
+    /// A line of shell, in which `kubectl` is the administrator's.
+    pub fn shell(&self, line: &str) -> Command {
+        let mut command = self.place.command("sh");
+        command
+            .args(["-c", line])
+            .env("PATH", search_path(&programs(&self.run)))
+            .env("KUBECONFIG", kubeconfig(&self.run))
+            .env("KUBECACHEDIR", self.run.directory().join("kubectl-cache"));
+        command
+    }
+
     /// Runs kubectl to its end and gives its output; a failure is an error with what it said.
     pub fn run(&self, arguments: &[&str]) -> Result<String> {
         self.feed(arguments, "")

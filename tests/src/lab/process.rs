@@ -107,7 +107,8 @@ pub struct Load {
 }
 
 impl Load {
-    pub(crate) fn start(mut command: Command) -> Result<Self> {
+    /// Starts a client, which ends when its standard input does: a process of this build's, here or in a container.
+    pub fn start(mut command: Command) -> Result<Self> {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting the client")?;
         let output = BufReader::new(child.stdout.take().context("the client has no output")?);

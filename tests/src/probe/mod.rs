@@ -23,11 +23,15 @@ const BINARY: &str = "pst-probe";
 
 /// A command that does the task.
 pub fn command(task: &Task) -> Result<Command> {
-    let binary = beside_this_program(BINARY)
-        .with_context(|| format!("{BINARY} is missing: `cargo build -p penstock-tests --bins` makes it"))?;
-    let mut command = Command::new(binary);
+    let mut command = Command::new(binary()?);
     command.arg(serde_json::to_string(task)?);
     Ok(command)
+}
+
+/// Where the binary is that does the tasks.
+pub fn binary() -> Result<PathBuf> {
+    beside_this_program(BINARY)
+        .with_context(|| format!("{BINARY} is missing: `cargo build -p penstock-tests --bins` makes it"))
 }
 
 /// A binary of this build: beside this program, or beside the folder that cargo puts test programs in.
