@@ -62,11 +62,9 @@ fn remove_run_dir(run_dir: &Path) -> Result<()> {
     }
     match fs::remove_dir(run_dir) {
         Ok(()) => Ok(()),
-        // The last is what a container says of a directory that is the host's.
-        Err(error)
-            if missing(&error)
-                || matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy) =>
-        {
+        Err(error) if missing(&error) || error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        // What a container says of a directory of the host's that is mounted in it.
+        Err(error) if matches!(error.kind(), ErrorKind::ResourceBusy | ErrorKind::ReadOnlyFilesystem) => {
             Ok(())
         }
         Err(error) => Err(error).with_context(|| format!("remove {}", run_dir.display())),
