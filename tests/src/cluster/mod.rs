@@ -12,7 +12,7 @@
 //!
 //! Invariants:
 //! - Everything is inside the run's namespaces and groups and below its directory, so [`Run::remove`] removes all of it.
-//! - The machine is as before, also while a cluster is up: see [`keeper`] for what a node may change.
+//! - The machine is as before, also while a cluster is up: see [`keep`] for what a node may change.
 //! - Clusters do not see each other, and have the same addresses.
 
 mod access;
