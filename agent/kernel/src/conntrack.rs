@@ -32,8 +32,7 @@ const DST_NAT: u32 = 1 << 5;
 const FIN_WAIT: u8 = 4;
 const LAST_ACK: u8 = 6;
 
-/// A connection whose destination the kernel translates, or the client's port alone: so it does with one that would have the same
-/// answers as another.
+/// A connection that the kernel tracks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// TCP, UDP.
@@ -48,6 +47,9 @@ pub struct Connection {
     pub seen: SocketAddr,
     /// Whether there was an answer.
     pub answered: bool,
+    /// Whether the kernel translates its destination, or the client's port alone: so it does with one that would have the same
+    /// answers as another.
+    translated: bool,
     /// `tcp_conntrack`; for UDP 0.
     state: u8,
     /// `CTA_TUPLE_ORIG`, by which the kernel finds the connection.
@@ -73,7 +75,16 @@ impl Connection {
 /// # Errors
 /// [`Error::System`].
 pub fn translated() -> Result<Vec<Connection>, Error> {
-    dump().map_err(Error::system("list", "tracked connections"))
+    dump(|connection| connection.translated).map_err(Error::system("list", "tracked connections"))
+}
+
+/// The TCP connections of this network namespace that are not.
+///
+/// # Errors
+/// [`Error::System`].
+pub fn untranslated() -> Result<Vec<Connection>, Error> {
+    let wanted = |connection: &Connection| connection.protocol == Protocol::TCP && !connection.translated;
+    dump(wanted).map_err(Error::system("list", "tracked connections"))
 }
 
 /// Makes the kernel forget connections; that it has forgotten one already is no error.
@@ -106,7 +117,7 @@ fn family(ip: IpAddr) -> u8 {
     u8::try_from(family).unwrap_or_default()
 }
 
-fn dump() -> io::Result<Vec<Connection>> {
+fn dump(wanted: impl Fn(&Connection) -> bool) -> io::Result<Vec<Connection>> {
     // Of no family: of all.
     let socket = open()?;
     ask(&socket, GET, NLM_F_REQUEST | NLM_F_DUMP, 0, &[])?;
@@ -117,7 +128,7 @@ fn dump() -> io::Result<Vec<Connection>> {
             match kind {
                 DONE => return Ok(connections),
                 ERROR => acknowledged(payload)?,
-                _ => connections.extend(payload.get(GENERIC..).and_then(parse)),
+                _ => connections.extend(payload.get(GENERIC..).and_then(parse).filter(&wanted)),
             }
         }
     }
@@ -206,7 +217,7 @@ fn ip(value: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// A connection, if it is one of those. `CTA_TUPLE_ORIG` is 1, `CTA_TUPLE_REPLY` 2, `CTA_STATUS` 3,
+/// A connection. `CTA_TUPLE_ORIG` is 1, `CTA_TUPLE_REPLY` 2, `CTA_STATUS` 3,
 /// `CTA_PROTOINFO` 4 with `CTA_PROTOINFO_TCP` 1 with `CTA_PROTOINFO_TCP_STATE` 1.
 fn parse(bytes: &[u8]) -> Option<Connection> {
     let (mut asked, mut answer, mut status, mut state, mut key) = (None, None, 0, 0, &[][..]);
@@ -226,13 +237,14 @@ fn parse(bytes: &[u8]) -> Option<Connection> {
     let (protocol, client, asked) = asked?;
     let (_, server, seen) = answer?;
     let moved = status & SRC_NAT != 0 && seen.ip() == client.ip();
-    (status & DST_NAT != 0 || moved).then(|| Connection {
+    Some(Connection {
         protocol: Protocol(protocol),
         client,
         asked,
         server,
         seen,
         answered: status & SEEN_REPLY != 0,
+        translated: status & DST_NAT != 0 || moved,
         state,
         tuple: key.to_vec(),
     })
@@ -287,8 +299,9 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_not_translated_is_passed_over_and_one_that_is_over_says_so() {
-        assert_eq!(parse(&entry(SEEN_REPLY, 3)), None);
+    fn a_connection_that_is_not_translated_is_told_from_one_that_is_and_one_that_is_over_says_so() {
+        assert!(!parse(&entry(SEEN_REPLY, 3)).unwrap().translated);
+        assert!(parse(&entry(DST_NAT, 3)).unwrap().translated);
         assert!(parse(&entry(DST_NAT, 5)).unwrap().is_half_closed());
         assert!(!parse(&entry(DST_NAT, 7)).unwrap().is_open());
     }

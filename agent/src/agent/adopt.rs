@@ -7,7 +7,7 @@
 //! ours comes between.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
 use penstock_abi::{Addr, Backend, Flow, FlowKey, FlowKind, NextHopKind, Plain, Port, Protocol, TcpState};
@@ -50,6 +50,14 @@ pub(super) fn release(tables: &Tables) -> Result<()> {
 }
 
 fn of_pods(tables: &Tables) -> Result<Vec<Connection>> {
+    let pods = pods(tables)?;
+    let mut connections = conntrack::translated()?;
+    connections.retain(|connection| pods.contains(&connection.client.ip()));
+    Ok(connections)
+}
+
+/// The addresses of this node's pods.
+pub(super) fn pods(tables: &Tables) -> Result<HashSet<IpAddr>, penstock_kernel::Error> {
     let mut pods = HashSet::new();
     tables.endpoints4.for_each(|client, _| {
         pods.insert(client.to_ip());
@@ -57,9 +65,7 @@ fn of_pods(tables: &Tables) -> Result<Vec<Connection>> {
     tables.endpoints6.for_each(|client, _| {
         pods.insert(client.to_ip());
     })?;
-    let mut connections = conntrack::translated()?;
-    connections.retain(|connection| pods.contains(&connection.client.ip()));
-    Ok(connections)
+    Ok(pods)
 }
 
 fn adopt_family<A: Addr>(

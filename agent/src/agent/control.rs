@@ -1,14 +1,12 @@
 //! The control loop: what the source tells and what netlink tells, in; tables, programs and routes, out.
 
 use std::collections::{BTreeSet, HashSet};
-use std::mem::offset_of;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use penstock_abi::Config;
 use penstock_kernel::node::NodeNet;
 use penstock_kernel::{Hook, sys};
 use penstock_model::objects::{Event, Kind, TriggerTime};
@@ -25,6 +23,7 @@ use super::retry::Retry;
 use super::routes;
 use super::start::Started;
 use super::status::AgentStatus;
+use super::uplink;
 use crate::cli::Bypass;
 use crate::observe::{Listener, Moment, Notice, Observed, ToldChanges};
 use crate::source::Update;
@@ -454,9 +453,8 @@ impl<'a> Control<'a> {
         let sight = self.started.kube_proxy.sight.borrow_and_update().clone();
         self.started.status.kube_proxy = sight.summary;
         let through_stack = sight.rules || self.started.bypass == Bypass::Off;
-        let config = &self.controller.tables().kernel().config;
-        if let Err(error) = config.store_u32(0, offset_of!(Config, through_stack), through_stack.into()) {
-            tracing::warn!("{error}");
+        if let Err(error) = uplink::follow(self.controller.tables().kernel(), through_stack, self.serving) {
+            tracing::warn!("the way of what other nodes send: {error}");
         }
         if sight.removed != self.removed {
             if let Some(removed) = sight.removed.as_deref().filter(|removed| !removed.is_empty()) {

@@ -16,6 +16,7 @@ mod retry;
 mod routes;
 mod start;
 mod status;
+mod uplink;
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -16,6 +16,7 @@ use penstock_kernel::{
 use super::attachments::Attachments;
 use super::cgroup;
 use super::status::AgentStatus;
+use super::uplink;
 use crate::cli::{AgentArgs, Attach, Bypass, Places, SizeArgs, Switch};
 use crate::kube_proxy::Tools as HostTools;
 use crate::kube_proxy::watch::Watch;
@@ -102,7 +103,7 @@ pub(super) async fn start(args: &AgentArgs, places: &Places) -> Result<Started> 
     tables.config.store_u32(0, std::mem::offset_of!(Config, event_sample), args.event_sample)?;
     if !restored || args.bypass == Bypass::Off {
         // Until the first look for a kube-proxy.
-        tables.config.store_u32(0, std::mem::offset_of!(Config, through_stack), 1)?;
+        uplink::follow(&tables, true, restored)?;
     }
     let switches = Switches::at(&args.sysctls);
     switches.enable_forwarding()?;
