@@ -139,6 +139,7 @@ impl Tier {
                 [workspace::HOST, &["--exclude", workspace::TESTS]].concat(),
                 of_tests(&["--lib", "--bins"]),
             ],
+            Self::Cluster => ["cluster", "takeover"].map(|target| of_tests(&["--test", target])).to_vec(),
             tier => vec![of_tests(&["--test", tier.name()])],
         }
     }

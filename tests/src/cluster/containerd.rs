@@ -16,6 +16,8 @@ use crate::lab::{Place, wait_until};
 
 /// Where it listens, on its node.
 pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
+/// What it knows of the containers that run, below its node's root.
+pub(crate) const TASKS: &str = "run/containerd/io.containerd.runtime.v2.task/k8s.io";
 /// Where the one listens that only unpacks images.
 const UNPACKING: &str = "/run/containerd-unpacking/containerd.sock";
 

@@ -18,6 +18,8 @@ const KUBECONFIG: &str = "/var/lib/kube-proxy/kubeconfig.conf";
 pub enum Mode {
     /// iptables, by its legacy back end.
     Iptables,
+    /// iptables, by its nftables back end.
+    IptablesNft,
     /// nftables.
     Nftables,
 }
@@ -26,7 +28,7 @@ impl Mode {
     /// Its name in kube-proxy's configuration.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Iptables => "iptables",
+            Self::Iptables | Self::IptablesNft => "iptables",
             Self::Nftables => "nftables",
         }
     }

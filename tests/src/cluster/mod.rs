@@ -280,6 +280,17 @@ impl Cluster {
         self.images.named(name).map(str::to_owned)
     }
 
+    /// Where the first container of a pod runs: programs that are started there are the pod's for everybody else, and
+    /// go on whatever happens to kubelet and to the API server.
+    pub fn pod(&self, namespace: &str, name: &str) -> Result<Place> {
+        let pod = self.kubectl.json(&["get", "pod", name, "--namespace", namespace])?;
+        let node = self.nodes.iter().find(|node| pod["spec"]["nodeName"] == node.name());
+        let id = pod["status"]["containerStatuses"][0]["containerID"].as_str();
+        let id = id.and_then(|id| id.strip_prefix("containerd://"));
+        let (node, id) = node.zip(id).with_context(|| format!("the pod {namespace}/{name} does not run"))?;
+        node.container(name, id)
+    }
+
     /// Applies manifests, YAML or JSON.
     pub fn apply(&self, manifests: &str) -> Result<String> {
         self.kubectl.apply(manifests)

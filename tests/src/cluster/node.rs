@@ -122,8 +122,12 @@ impl Node {
             vec![format!("--config={}", config.display()), format!("--hostname-override={}", self.name())];
         let what = format!("kube-proxy of {}", self.name());
         let program = self.tools.program("kube-proxy");
-        let daemon = Daemon::new(what, &self.place, program, arguments, self.kube_proxy_log.clone())
-            .env("PATH", self.tools.search_path());
+        let path = match mode {
+            Mode::IptablesNft => self.tools.search_path_with_nft(),
+            Mode::Iptables | Mode::Nftables => self.tools.search_path(),
+        };
+        let daemon =
+            Daemon::new(what, &self.place, program, arguments, self.kube_proxy_log.clone()).env("PATH", path);
         daemon.start()?;
         *kube_proxy = Some(daemon);
         Ok(())
@@ -161,6 +165,14 @@ impl Node {
     /// The node's root folder, as this process reaches it.
     pub fn root(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root", self.keeper.pid()))
+    }
+
+    /// The place of a container of a pod: its network namespace and its group. Neither kubelet nor the API server is asked to
+    /// start anything there.
+    pub(crate) fn container(&self, name: &str, id: &str) -> Result<Place> {
+        let file = self.root().join(containerd::TASKS).join(id).join("init.pid");
+        let pid = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        Place::of_process(name, pid.trim_end().parse().context("containerd wrote no process id")?)
     }
 
     /// Gives the node the images of an archive.

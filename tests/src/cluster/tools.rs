@@ -28,6 +28,8 @@ const NEEDED: [&str; 11] = [
 /// Commands of iptables. Kubernetes' own are from the legacy back end: the other one needs minutes for large tables.
 const XTABLES: [&str; 6] =
     ["iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore"];
+/// The program of each back end of iptables, and the folder of its commands below that of all programs.
+const BACK_ENDS: [(&str, &str); 2] = [("xtables-legacy-multi", ""), ("xtables-nft-multi", "xtables-nft")];
 /// Where CNI plugins are: Debian's package, and everybody else's.
 const PLUGINS: [&str; 2] = ["/usr/lib/cni", "/opt/cni/bin"];
 /// The plugins that a node's network is made of.
@@ -58,9 +60,14 @@ impl Tools {
             .iter()
             .map(Path::new)
             .find(|folder| NEEDED_PLUGINS.iter().all(|plugin| folder.join(plugin).is_file()));
-        match find("xtables-legacy-multi") {
-            Some(path) => XTABLES.iter().try_for_each(|name| link(&path, &folder.join(name)))?,
-            None => missing.push("xtables-legacy-multi (package iptables)"),
+        for (program, below) in BACK_ENDS {
+            let Some(path) = find(program) else {
+                missing.push("both back ends of iptables (package iptables)");
+                break;
+            };
+            let folder = folder.join(below);
+            fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+            XTABLES.iter().try_for_each(|name| link(&path, &folder.join(name)))?;
         }
         let Some(plugins) = plugins.filter(|_| missing.is_empty()) else {
             if plugins.is_none() {
@@ -82,6 +89,11 @@ impl Tools {
     /// The search path for programs of the cluster.
     pub(crate) fn search_path(&self) -> String {
         search_path(&self.folder)
+    }
+
+    /// The same, with iptables from its nftables back end.
+    pub(crate) fn search_path_with_nft(&self) -> String {
+        format!("{}:{}", self.folder.join("xtables-nft").display(), self.search_path())
     }
 
     /// The folder of CNI plugins.

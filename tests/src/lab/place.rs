@@ -55,6 +55,24 @@ impl Place {
         Ok(Self { name: namespace.to_owned(), doors: Arc::new(doors) })
     }
 
+    /// The network namespace and the version 2 group of a process, and the mounts of this program.
+    pub(crate) fn of_process(name: &str, pid: u32) -> Result<Self> {
+        let process = Path::new("/proc").join(pid.to_string());
+        let groups = fs::read_to_string(process.join("cgroup"))
+            .with_context(|| format!("reading the groups of the process of {name}"))?;
+        let group = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+        let group = group.with_context(|| format!("the process of {name} is in no group"))?;
+        let procs = cgroup::root()?.join(group).join("cgroup.procs");
+        let procs = OpenOptions::new()
+            .write(true)
+            .open(&procs)
+            .with_context(|| format!("opening {}", procs.display()))?;
+        let net = File::open(process.join("ns/net"))
+            .with_context(|| format!("opening the network namespace of {name}"))?;
+        let doors = Doors { net, namespaces: Vec::new(), cgroups: vec![procs] };
+        Ok(Self { name: name.to_owned(), doors: Arc::new(doors) })
+    }
+
     /// A node (`n1`) or a pod of a run that is up, whoever started it.
     pub fn of(run: &Run, node: &str, pod: Option<&str>) -> Result<Self> {
         let group = cgroup::root()?.join(run.name(node));
