@@ -222,6 +222,9 @@ fn the_readmes_installation_is_followed_word_by_word_and_back_again() -> Result<
         ensure!(!node.root().join("sys/fs/bpf/penstock").exists(), "tables remain on {}", node.name());
         let mode = node.output(&["curl", "--silent", "http://127.0.0.1:10249/proxyMode"])?;
         assert_eq!(mode, "iptables", "on {}", node.name());
+        let about = format!("--field-selector=reason=TakenOver,involvedObject.name={}", node.name());
+        let told = desk.cluster.kubectl(&["get", "events", "--all-namespaces", &about])?;
+        ensure!(told.contains("TakenOver"), "no Event tells of the takeover on {}: {told}", node.name());
     }
     Ok(())
 }
