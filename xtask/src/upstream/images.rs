@@ -168,9 +168,11 @@ mod tests {
         format!(
             "configs[Agnhost] = Config{{r, \"agnhost\", \"{agnhost}\"}}\n\
              configs[BusyBox] = Config{{r, \"busybox\", \"{}\"}}\n\
+             configs[Dns] = Config{{r, \"glibc-dns-testing\", \"{}\"}}\n\
              configs[Pause] = Config{{r, \"pause\", \"{}\"}}\n\
              configs[R] = Config{{r, \"regression-issue-74839\", \"{}\"}}\n",
             pins::BUSYBOX,
+            pins::GLIBC_DNS_TESTING,
             pins::PAUSE,
             pins::REGRESSION_ISSUE_74839
         )
