@@ -96,7 +96,14 @@ fn nothing_is_left_of_a_lab_that_was_dropped() -> Result<()> {
 
 /// A process that holds a lab, and the name of its run.
 fn holder() -> Result<(Child, Run)> {
-    let mut child = probe::command(&Task::HoldLab)?.stdout(Stdio::piped()).spawn()?;
+    let holder = probe::command(&Task::HoldLab)?;
+    // Whoever runs the tests in the background of a shell ignores interruptions, and so would every child.
+    let mut child = Command::new("env")
+        .arg("--default-signal=INT")
+        .arg(holder.get_program())
+        .args(holder.get_args())
+        .stdout(Stdio::piped())
+        .spawn()?;
     let mut line = String::new();
     BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
     Ok((child, line.trim_end().parse()?))
