@@ -12,7 +12,7 @@ use crate::report::{began, dropped};
 use crate::rewrite::{age, rewrite};
 use crate::steer::{Hook, Verdict, steer};
 use crate::tables::{NodeTables, Tables};
-use crate::track::{Halves, Path, begin, follow};
+use crate::track::{Halves, Path, follow, open};
 
 /// Translates a packet of a flow, or one that begins a flow to a Service. `None`: it is neither.
 #[inline(always)]
@@ -34,11 +34,7 @@ pub(crate) fn serve<F: Family>(
         let key = &parsed.key;
         let frontend = FrontendKey::cluster(key.dst, key.dport, key.protocol);
         let Some(service) = tables.frontend(&frontend) else { return Ok(None) };
-        if parsed.network.fragment != Fragment::Whole {
-            // It would begin a flow that it cannot follow.
-            return Err(Reason::Fragment);
-        }
-        if let Some(backend) = begin(tables, parsed, service)? {
+        if let Some(backend) = open(tables, parsed, service)? {
             began::<F>(tables, || *key, service, backend);
         }
     }

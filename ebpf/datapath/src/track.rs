@@ -10,9 +10,6 @@
 //! to a connection that the client made straight to the same backend, which is not tracked, and from those to the same
 //! client port through another frontend. The way back is inserted only where there is none: a port that is taken gives
 //! way to another one.
-//!
-//! A flow that has ended stays until its tuple is used again, is evicted or swept. A client that uses a port again is given
-//! a backend as any other; where it is the same one, both halves are as the new flow needs them, and serve it as they are.
 
 use penstock_abi::{
     Addr, Counter, Flow, FlowKey, FlowKind, NextHop, Port, Protocol, Reason, TcpState, timeout,
@@ -70,7 +67,17 @@ pub(crate) fn follow<F: Family, T: Tables<F>>(
         return None;
     }
     let now = tables.now();
-    let hop = if to_client { flow.client_hop } else { forward_hop(tables, packet, &flow, now).ok()? };
+    let hop = if to_client {
+        flow.client_hop
+    } else {
+        match forward_hop(tables, packet, &flow, now) {
+            Some(hop) => hop,
+            None => {
+                forget(tables, key, cell);
+                return None;
+            }
+        }
+    };
     let state = flow.state | seen(packet, to_client);
     if flow.last_seen != now || flow.state != state {
         cell.set_last_seen(now);
@@ -87,34 +94,35 @@ pub(crate) fn follow<F: Family, T: Tables<F>>(
     Some(Path { to: flow.rewritten(key.protocol), hop, to_client })
 }
 
-/// A flow that takes no further packet, and what there is to count of that.
-struct Ended(Option<Counter>);
-
-/// The way to the backend of a flow.
+/// The way to the backend of a flow; `None` where the packet has to choose anew.
 #[inline(always)]
 fn forward_hop<F: Family, T: Tables<F>>(
     tables: &T,
     packet: &Parsed<F>,
     flow: &Flow<F::Addr>,
     now: u32,
-) -> Result<u32, Ended> {
+) -> Option<u32> {
     let protocol = packet.key.protocol;
     let backend = match tables.backend(flow.backend) {
         Some(backend) if backend.generation == flow.generation => backend,
-        _ => return Err(Ended(Some(Counter::StaleBackend))),
+        _ => {
+            tables.count(Counter::StaleBackend);
+            return None;
+        }
     };
     // A TCP connection stays with its backend until it ends, whatever became of the set. Only a segment that opens
     // one may find what is left of an older one. A datagram has no connection to lose.
     if protocol != Protocol::TCP || packet.flags.opens() {
         let over = protocol == Protocol::TCP && TcpState::is_over(flow.state);
         if backend.member == 0 {
-            return Err(Ended(Some(Counter::FlowMoved)));
+            tables.count(Counter::FlowMoved);
+            return None;
         }
         if over || timeout::expired(protocol, flow.state, flow.last_seen, now) {
-            return Err(Ended(None));
+            return None;
         }
     }
-    Ok(backend.next_hop)
+    Some(backend.next_hop)
 }
 
 /// What a packet adds to its connection's state.
@@ -171,53 +179,18 @@ fn leads_to<A: Addr>(flow: &Flow<A>, key: &FlowKey<A>) -> bool {
     flow.src == key.dst && flow.dst == key.src && flow.sport == key.dport && flow.dport == key.sport
 }
 
-/// What was found of an earlier flow of the same tuple.
-enum Earlier {
-    /// Nothing is left of it.
-    Gone,
-    /// Its halves are the new flow's.
-    Reopened,
-    /// It has not ended: another packet of the new flow, on another CPU, was faster.
-    Lives,
-}
-
-/// Clears what an earlier flow has left away, for one that begins to the backend at this index. Where both lead to the same
-/// backend by the same ways, only what has been seen of the earlier one is forgotten. Otherwise both halves are removed, but
-/// not what another connection has in the place of the second by now.
+/// Forgets a flow: both halves, but not what another connection has in the place of the second by now.
 ///
 /// A function of its own, as [`open`] is.
 #[inline(never)]
-fn reopen<F: Family, T: Tables<F>>(tables: &T, packet: &Parsed<F>, backend: u32) -> Earlier {
-    let key = &packet.key;
-    let Some(cell) = tables.flow(key) else { return Earlier::Gone };
-    let flow = cell.read();
-    if flow.tag != key.tag() {
-        return Earlier::Gone;
-    }
-    let now = tables.now();
-    match forward_hop(tables, packet, &flow, now) {
-        Ok(_) => return Earlier::Lives,
-        Err(Ended(Some(counter))) => tables.count(counter),
-        Err(Ended(None)) => {}
-    }
-    let peer_key = flow.peer_key(key.protocol);
-    if let Some(peer_cell) = tables.flow(&peer_key) {
-        let peer = peer_cell.read();
-        if leads_to(&peer, key) {
-            let hop = tables.endpoint(&key.src).unwrap_or(NextHop::STACK);
-            let generation = tables.backend(backend).map(|backend| backend.generation);
-            if (flow.backend, Some(flow.generation)) == (backend, generation) && peer.client_hop == hop {
-                for half in [peer_cell, cell] {
-                    half.set_last_seen(now);
-                    half.set_state(0);
-                }
-                return Earlier::Reopened;
-            }
-            tables.remove_flow(&peer_key);
-        }
+fn forget<F: Family, T: Tables<F>>(tables: &T, key: &FlowKey<F::Addr>, cell: T::FlowCell) {
+    let peer_key = cell.read().peer_key(key.protocol);
+    if let Some(peer) = tables.flow(&peer_key)
+        && leads_to(&peer.read(), key)
+    {
+        tables.remove_flow(&peer_key);
     }
     tables.remove_flow(key);
-    Earlier::Gone
 }
 
 /// Puts the other half of a flow back.
@@ -234,37 +207,19 @@ fn heal<F: Family, T: Tables<F>>(tables: &T, key: &FlowKey<F::Addr>, cell: T::Fl
     }
 }
 
-/// Begins a flow to a backend of `service`, whose index it gives; `None` where another packet was faster. Either way
-/// [`follow`] finds the flow afterwards.
-#[inline(always)]
-pub(crate) fn begin<F: Family, T: Tables<F>>(
+/// Begins a flow to a backend of `service`, whose index it gives; `None` where another packet of the same flow, on another
+/// CPU, was faster. Either way [`follow`] finds the flow afterwards.
+///
+/// A function of its own, so that its frame is not on the stack of packets of flows that are known.
+#[inline(never)]
+pub(crate) fn open<F: Family, T: Tables<F>>(
     tables: &T,
     packet: &Parsed<F>,
     service: u32,
 ) -> Result<Option<u32>, Reason> {
-    let backend = choose_index(tables, service)?;
-    let begun = match reopen(tables, packet, backend) {
-        Earlier::Gone => open(tables, packet, backend)?,
-        Earlier::Reopened => true,
-        Earlier::Lives => false,
-    };
-    Ok(begun.then_some(backend))
-}
-
-/// A function of its own, as [`open`] is.
-#[inline(never)]
-fn choose_index<F: Family, T: Tables<F>>(tables: &T, service: u32) -> Result<u32, Reason> {
-    choose(tables, service).map(|chosen| chosen.index)
-}
-
-/// Begins a flow to the backend at this index; whether it does, or another packet of the same flow, on another CPU, was
-/// faster. Either way [`follow`] finds the flow afterwards.
-///
-/// A function of its own, so that its frame is not on the stack of packets of flows that are known.
-#[inline(never)]
-fn open<F: Family, T: Tables<F>>(tables: &T, packet: &Parsed<F>, index: u32) -> Result<bool, Reason> {
     let key = &packet.key;
-    let backend = tables.backend(index).ok_or(Reason::BrokenTables)?;
+    let chosen = choose(tables, service)?;
+    let backend = &chosen.backend;
     let mut back = FlowKey {
         src: backend.addr,
         // A client that is its own backend would answer itself without a packet: let it answer the frontend, which
@@ -280,7 +235,7 @@ fn open<F: Family, T: Tables<F>>(tables: &T, packet: &Parsed<F>, index: u32) -> 
         dst: key.src,
         sport: key.dport,
         dport: key.sport,
-        backend: index,
+        backend: chosen.index,
         generation: backend.generation,
         client_hop: tables.endpoint(&key.src).unwrap_or(NextHop::STACK),
         last_seen: tables.now(),
@@ -292,10 +247,10 @@ fn open<F: Family, T: Tables<F>>(tables: &T, packet: &Parsed<F>, index: u32) -> 
     flow.tag = key.tag();
     flow.turn(&back);
     match tables.insert_flow(key, &flow) {
-        Inserted::Yes => Ok(true),
+        Inserted::Yes => Ok(Some(chosen.index)),
         other => {
             tables.remove_flow(&back);
-            if other == Inserted::Exists { Ok(false) } else { Err(Reason::FlowTableFull) }
+            if other == Inserted::Exists { Ok(None) } else { Err(Reason::FlowTableFull) }
         }
     }
 }

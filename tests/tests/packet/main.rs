@@ -91,31 +91,6 @@ fn all_packets_of_a_connection_take_one_way_there_and_back() -> Result<()> {
 }
 
 #[test]
-fn a_client_port_that_is_used_again_begins_a_connection_to_any_backend() -> Result<()> {
-    in_both_families(|bench, family| {
-        bench.serve(family, &[LOCAL, REMOTE])?;
-        let opening = request(family, Protocol::TCP).flags(SYN);
-        let mut reached = [0_u32; 2];
-        for _ in 0..64 {
-            let (_, there) = bench.run(Hook::PodIngress, &opening)?;
-            let is_local = there.dst == LOCAL.ip(family);
-            reached[usize::from(is_local)] += 1;
-            let hook = if is_local { Hook::PodIngress } else { Hook::UplinkIngress };
-            let answer = there.reversed().flags(SYN | ACK);
-            let (action, back) = bench.run(hook, &answer)?;
-            assert_eq!(action, Action::Redirect);
-            let expected = opening.reversed().flags(SYN | ACK).hop_limit(answer.hop_limit - 1);
-            assert_eq!(back, expected);
-            // It is over, and the next SYN of the port begins another one.
-            bench.run(Hook::PodIngress, &opening.clone().flags(RST))?;
-        }
-        assert!(reached.iter().all(|count| *count > 0), "{reached:?}");
-        assert_eq!(bench.counter(Counter::PortClash)?, 0, "each port of a client has a place of its own");
-        Ok(())
-    })
-}
-
-#[test]
 fn packets_that_are_no_services_pass_as_they_came() -> Result<()> {
     in_both_families(|bench, family| {
         bench.serve(family, &[LOCAL])?;

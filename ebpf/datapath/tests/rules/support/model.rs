@@ -109,9 +109,6 @@ impl Model {
         let Some(service) = plan.frontends.get(&(tuple.dst.0, tuple.dst.1, tuple.protocol)) else {
             return Ok(None);
         };
-        if anatomy.place != Place::Whole {
-            return Err(Reason::Fragment);
-        }
         let (set, empty) = plan.sets.get(service).ok_or(Reason::BrokenTables)?;
         if set.is_empty() {
             return Err(match empty {
@@ -143,7 +140,6 @@ impl Model {
             state: 0,
         };
         let back = Half { to: tuple.reversed(), is_reverse: true, ..forward };
-        self.end(tuple, &forward);
         let taken = self.flows.insert(half.to.reversed(), back);
         assert_eq!(taken, None, "the answers would be another flow's too");
         self.flows.insert(tuple, forward);
@@ -156,7 +152,17 @@ impl Model {
         if answers_only && !half.is_reverse {
             return None;
         }
-        let hop = if half.is_reverse { half.client_hop } else { self.still_serves(plan, anatomy, &half)? };
+        let hop = if half.is_reverse {
+            half.client_hop
+        } else {
+            match self.still_serves(plan, anatomy, &half) {
+                Some(hop) => hop,
+                None => {
+                    self.forget(tuple);
+                    return None;
+                }
+            }
+        };
         let before = half;
         half.last_seen = self.now;
         half.state |= match (half.is_reverse, anatomy.flags & FIN != 0) {
@@ -201,18 +207,14 @@ impl Model {
         self.flows.get(&half.to.reversed()).is_some_and(|other| other.to.reversed() == tuple)
     }
 
-    /// Ends what an earlier flow of the tuple has left: both halves go, but not what another connection has in the place of the
-    /// second. One that leads to the same backend by the same ways gives its port to the flow that begins.
-    fn end(&mut self, tuple: Tuple, begins: &Half) {
-        let Some(half) = self.flows.get(&tuple).copied() else { return };
-        if self.owns_other_half(tuple, &half) {
-            let other = self.flows.remove(&half.to.reversed()).expect("it is there");
-            let leads = |half: &Half| (half.backend, half.generation, half.client_hop);
-            if leads(&other) == leads(begins) {
-                assert_eq!(begins.to, half.to, "a flow to the same backend is another one");
+    /// Forgets a flow: both halves, but not what another connection has in the place of the second.
+    fn forget(&mut self, tuple: Tuple) {
+        if let Some(half) = self.flows.get(&tuple).copied() {
+            if self.owns_other_half(tuple, &half) {
+                self.flows.remove(&half.to.reversed());
             }
+            self.flows.remove(&tuple);
         }
-        self.flows.remove(&tuple);
     }
 }
 
