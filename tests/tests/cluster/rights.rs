@@ -157,7 +157,7 @@ fn an_account_without_any_right_leaves_what_is_served_alone() -> Result<()> {
     let role = Role::of(&fixture)?;
     role.set(&json!([]))?;
     let agent = restart(&fixture)?;
-    until_told(&["problem:", "its ClusterRole must allow"], || fixture.penstock(&agent, &["status"]))?;
+    until_told(&["problem:", "must allow verb"], || fixture.penstock(&agent, &["status"]))?;
     traffic.goes_on().context("without any right")?;
     drop(role);
     fixture.rolled_out()?;
