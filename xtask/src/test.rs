@@ -29,6 +29,8 @@ pub(crate) enum Tier {
     Apiserver,
     /// A real Kubernetes: only where it is asked for
     Cluster,
+    /// From the real kube-proxy to Penstock and back, under traffic: only where it is asked for
+    Takeover,
 }
 
 impl Tier {
@@ -59,10 +61,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let object = bpf::build(workspace::PROGRAMS)?;
     build::binaries(Profile::Debug, &object)?;
     let binary = build::binary(Profile::Debug)?;
-    let parts = match (tiers.contains(&Tier::Cluster), tiers.contains(&Tier::Apiserver)) {
-        (true, _) => cluster::environment(&[])?,
-        (false, true) => cluster::parts(&[])?,
-        (false, false) => Vec::new(),
+    let parts = if tiers.iter().any(|tier| [Tier::Cluster, Tier::Takeover].contains(tier)) {
+        cluster::environment(&[])?
+    } else if tiers.contains(&Tier::Apiserver) {
+        cluster::parts(&[])?
+    } else {
+        Vec::new()
     };
 
     let mut closing = Vec::new();
@@ -128,6 +132,7 @@ impl Tier {
             Self::Restart => "restart",
             Self::Apiserver => "apiserver",
             Self::Cluster => "cluster",
+            Self::Takeover => "takeover",
         }
     }
 
@@ -139,7 +144,6 @@ impl Tier {
                 [workspace::HOST, &["--exclude", workspace::TESTS]].concat(),
                 of_tests(&["--lib", "--bins"]),
             ],
-            Self::Cluster => ["cluster", "takeover"].map(|target| of_tests(&["--test", target])).to_vec(),
             tier => vec![of_tests(&["--test", tier.name()])],
         }
     }
