@@ -48,7 +48,7 @@ impl fmt::Debug for QualifiedName {
     }
 }
 
-/// As [`NameParts`] is hashed, which may stand for it.
+/// As its parts are hashed, which may stand for it.
 impl Hash for QualifiedName {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.parts().hash(state);
