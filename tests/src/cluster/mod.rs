@@ -32,6 +32,7 @@ mod kubectl;
 mod kubelet;
 mod network;
 mod node;
+mod patience;
 mod penstock;
 mod store;
 mod tools;
@@ -53,7 +54,8 @@ pub use keeper::{Keep, keep};
 pub use kube_proxy::Mode;
 pub use kubectl::Kubectl;
 pub use node::{Node, place};
-pub use penstock::MANIFESTS;
+pub use patience::until;
+pub use penstock::{MANIFESTS, NAMESPACE};
 pub use tools::TOOLS;
 
 use certificates::{Authority, Subject};

@@ -13,7 +13,7 @@ use super::kubectl::Kubectl;
 /// Names the folder of the manifests.
 pub const MANIFESTS: &str = "PENSTOCK_MANIFESTS";
 /// Where the objects are.
-pub(crate) const NAMESPACE: &str = "penstock-system";
+pub const NAMESPACE: &str = "penstock-system";
 
 /// Applies an overlay of the manifests (`replace-kube-proxy`).
 pub(crate) fn apply(directory: &Path, kubectl: &Kubectl, overlay: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::Signal;
-use penstock_tests::cluster::{Cluster, Daemon, Options};
+use penstock_tests::cluster::{Cluster, Daemon, NAMESPACE, Options};
 use penstock_tests::lab::{Process, Runs, penstock_binary, wait_until};
 use serde_json::{Value, json};
 
@@ -18,7 +18,6 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(150);
 const ACCOUNT: &str = include_str!("../../../manifests/base/account.yaml");
 /// The name of the account and of its role.
 pub(crate) const NAME: &str = "penstock";
-const NAMESPACE: &str = "penstock-system";
 
 /// The cluster. Tests take turns with it.
 pub(crate) struct Api {

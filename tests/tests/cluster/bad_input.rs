@@ -1,12 +1,13 @@
 //! Objects that the API takes and that make no sense to a Service proxy: named, counted, and everything else goes on.
 
 use anyhow::{Result, ensure};
+use penstock_tests::cluster::until;
 use penstock_tests::lab::Family;
 use penstock_tests::needs;
 use serde_json::{Value, json};
 
 use super::clients::{Client, in_url};
-use super::fixture::{self, until, until_told};
+use super::fixture::{self, until_told};
 use super::namespace::Namespace;
 use super::objects::{HTTP, UDP, service};
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use penstock_tests::cluster::until;
 use penstock_tests::lab::Family;
 use penstock_tests::needs;
 use serde_json::json;
 
 use super::clients::{Client, in_url};
-use super::fixture::{self, until};
+use super::fixture;
 use super::namespace::Namespace;
 use super::objects::{HTTP, UDP, service};
 

@@ -1,16 +1,11 @@
 //! The cluster that tests share, with Penstock as its only Service proxy.
 
 use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use penstock_tests::cluster::{Cluster, Options, Proxy};
+use anyhow::{Context, Result, ensure};
+use penstock_tests::cluster::{Cluster, NAMESPACE, Options, Proxy, until};
 use serde_json::Value;
 
-/// Where Penstock's objects are.
-pub(crate) const SYSTEM: &str = "penstock-system";
-/// How long anything may take on a busy machine.
-pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 /// kubectl's own limit, as it is given on its command line.
 pub(crate) const TIMEOUT: &str = "--timeout=180s";
 
@@ -43,12 +38,12 @@ impl Fixture {
 
     /// kubectl in Penstock's namespace.
     pub(crate) fn system(&self, arguments: &[&str]) -> Result<String> {
-        self.cluster.kubectl(&[&["--namespace", SYSTEM], arguments].concat())
+        self.cluster.kubectl(&[&["--namespace", NAMESPACE], arguments].concat())
     }
 
     /// The agents' pods, by node.
     pub(crate) fn agents(&self) -> Result<Vec<Agent>> {
-        let pods = self.cluster.kubectl_handle().json(&["get", "pods", "--namespace", SYSTEM])?;
+        let pods = self.cluster.kubectl_handle().json(&["get", "pods", "--namespace", NAMESPACE])?;
         let items = pods["items"].as_array().context("kubectl gave no list")?;
         let mut agents: Vec<Agent> = items
             .iter()
@@ -107,22 +102,6 @@ impl Agent {
             running: container["state"]["running"].is_object(),
             ready: container["ready"] == true,
         }
-    }
-}
-
-/// Waits until a condition holds. What goes wrong on the way there is told where it never does.
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let held = condition();
-        if matches!(held, Ok(true)) {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            held.with_context(|| format!("after {LIMIT:?} it is still not so that {what}"))?;
-            bail!("after {LIMIT:?} it is still not so that {what}");
-        }
-        std::thread::sleep(Duration::from_millis(200));
     }
 }
 

@@ -1,7 +1,7 @@
 //! The DaemonSet as its manifests make it.
 
 use anyhow::{Context, Result, ensure};
-use penstock_tests::cluster::Node;
+use penstock_tests::cluster::{NAMESPACE, Node};
 use penstock_tests::lab::Runs;
 use penstock_tests::needs;
 use serde_json::Value;
@@ -104,12 +104,8 @@ fn an_event_at_the_node_tells_that_its_agent_serves() -> Result<()> {
 fn the_agent_runs_with_the_token_of_its_account_and_the_capabilities_that_are_named() -> Result<()> {
     needs!(Cluster);
     let fixture = fixture::shared();
-    let set = fixture.cluster.kubectl_handle().json(&[
-        "get",
-        "daemonset/penstock",
-        "--namespace",
-        fixture::SYSTEM,
-    ])?;
+    let set =
+        fixture.cluster.kubectl_handle().json(&["get", "daemonset/penstock", "--namespace", NAMESPACE])?;
     let pod = &set["spec"]["template"]["spec"];
     assert_eq!(pod["serviceAccountName"], "penstock");
     for container in pod["containers"].as_array().context("no containers")? {
@@ -117,7 +113,7 @@ fn the_agent_runs_with_the_token_of_its_account_and_the_capabilities_that_are_na
         assert_eq!(context["privileged"], Value::Null, "{container}");
         assert_eq!(context["capabilities"]["drop"], serde_json::json!(["ALL"]));
     }
-    let account = format!("--as=system:serviceaccount:{}:penstock", fixture::SYSTEM);
+    let account = format!("--as=system:serviceaccount:{NAMESPACE}:penstock");
     for (verb, resource) in [
         ("list", "secrets"),
         ("list", "configmaps"),

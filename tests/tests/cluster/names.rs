@@ -1,12 +1,13 @@
 //! Services by their names, through the cluster's DNS, which is itself reached through a Service.
 
 use anyhow::{Result, ensure};
+use penstock_tests::cluster::until;
 use penstock_tests::lab::Family;
 use penstock_tests::needs;
 use serde_json::json;
 
 use super::clients::Client;
-use super::fixture::{self, until};
+use super::fixture;
 use super::namespace::Namespace;
 use super::objects::{HTTP, UDP, service};
 

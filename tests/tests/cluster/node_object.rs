@@ -1,11 +1,11 @@
 //! The Node object of an agent's node, as others change it and take it away.
 
 use anyhow::{Context, Result};
-use penstock_tests::cluster::Node;
+use penstock_tests::cluster::{Node, until};
 use penstock_tests::lab::Runs as _;
 use penstock_tests::needs;
 
-use super::fixture::{self, until};
+use super::fixture;
 use super::traffic::Traffic;
 
 /// What the autoscaler says of a node that it is about to remove.

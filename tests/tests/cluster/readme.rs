@@ -6,13 +6,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use penstock_tests::cluster::addresses::{API_PORT, control_plane};
-use penstock_tests::cluster::{self, AGENT_IMAGE, Cluster, MANIFESTS, Options, Proxy, TOOLS};
+use penstock_tests::cluster::{
+    self, AGENT_IMAGE, Cluster, MANIFESTS, NAMESPACE, Options, Proxy, TOOLS, until,
+};
 use penstock_tests::lab::{Family, Runs as _};
 use penstock_tests::needs;
 use serde_json::{Value, json};
 
 use super::clients::Client;
-use super::fixture::{SYSTEM, TIMEOUT, until};
+use super::fixture::TIMEOUT;
 use super::namespace::Namespace;
 use super::objects::{HTTP, UDP, service};
 
@@ -216,7 +218,7 @@ fn the_readmes_installation_is_followed_word_by_word_and_back_again() -> Result<
     }
 
     // The last command has removed Penstock, and kube-proxy serves.
-    let left = desk.cluster.kubectl(&["get", "namespace", SYSTEM, "--ignore-not-found", "-o", "name"])?;
+    let left = desk.cluster.kubectl(&["get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "name"])?;
     ensure!(left.trim().is_empty(), "{left} is there still");
     for node in desk.cluster.nodes() {
         ensure!(!node.root().join("sys/fs/bpf/penstock").exists(), "tables remain on {}", node.name());

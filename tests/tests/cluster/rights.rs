@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
+use penstock_tests::cluster::{NAMESPACE, until};
 use penstock_tests::needs;
 use serde_json::{Value, json};
 
-use super::fixture::{self, Agent, Fixture, SYSTEM, until, until_told};
+use super::fixture::{self, Agent, Fixture, until_told};
 
 /// The node whose agent is started anew for each right.
 const NODE: &str = "n1";
@@ -165,7 +166,7 @@ fn an_account_without_any_right_leaves_what_is_served_alone() -> Result<()> {
     traffic.goes_on().context("without any right")?;
     drop(role);
     fixture.rolled_out()?;
-    let account = format!("--as=system:serviceaccount:{SYSTEM}:penstock");
+    let account = format!("--as=system:serviceaccount:{NAMESPACE}:penstock");
     fixture.cluster.kubectl(&["auth", "can-i", "watch", "services", &account])?;
     traffic.stop().map(drop)
 }

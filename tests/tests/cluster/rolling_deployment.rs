@@ -3,11 +3,12 @@
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use penstock_tests::cluster::until;
 use penstock_tests::lab::Family;
 use penstock_tests::needs;
 use serde_json::json;
 
-use super::fixture::{self, TIMEOUT, until};
+use super::fixture::{self, TIMEOUT};
 use super::namespace::Namespace;
 use super::objects::{HTTP, UDP, service};
 

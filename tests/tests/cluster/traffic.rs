@@ -3,12 +3,11 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, ensure};
-use penstock_tests::cluster::Cluster;
+use penstock_tests::cluster::{Cluster, until};
 use penstock_tests::lab::{Family, Load};
 use penstock_tests::probe::{Answer, Ask, Style, Task};
 
 use super::clients::in_url;
-use super::fixture::until;
 use super::namespace::Namespace;
 use super::objects::{PROBE, service};
 

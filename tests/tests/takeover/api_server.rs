@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use penstock_tests::cluster::Proxy;
+use penstock_tests::cluster::{NAMESPACE, Proxy, until};
 use penstock_tests::needs;
 use serde_json::Value;
 
 use super::traffic::Traffic;
-use super::world::{World, answer, until};
+use super::world::{World, answer};
 
 /// Backends by Service's port and address.
 type Services = BTreeMap<(String, String), u64>;
@@ -65,7 +65,7 @@ fn served(world: &World, pod: &str) -> Result<Services> {
 
 /// Waits until every node's tables are what the cluster says.
 fn follows(world: &World) -> Result<()> {
-    let pods = world.cluster.kubectl_handle().json(&["get", "pods", "--namespace=penstock-system"])?;
+    let pods = world.cluster.kubectl_handle().json(&["get", "pods", "--namespace", NAMESPACE])?;
     for pod in items(&pods)? {
         let name = text(&pod["metadata"]["name"]);
         until(&format!("the tables of {name} follow"), || {

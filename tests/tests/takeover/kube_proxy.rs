@@ -1,13 +1,13 @@
 //! From kube-proxy to Penstock, and back.
 
 use anyhow::{Context, Result, ensure};
-use penstock_tests::cluster::{Mode, Proxy};
+use penstock_tests::cluster::{Mode, Proxy, until};
 use penstock_tests::lab::{Runs, penstock_binary};
 use penstock_tests::needs;
 
 use super::rules::{self, Rules};
 use super::traffic::Traffic;
-use super::world::{World, answer, until};
+use super::world::{World, answer};
 
 /// What both do on each node.
 const HEALTH: &str = "http://127.0.0.1:10256/healthz";

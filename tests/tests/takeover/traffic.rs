@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use anyhow::{Result, bail, ensure};
-use penstock_tests::cluster::addresses;
+use penstock_tests::cluster::{addresses, until};
 use penstock_tests::lab::{Load, Runs};
 use penstock_tests::probe::{Answer, Ask, Style, monotonic_ns};
 
-use super::world::{HOST_PORT, World, until};
+use super::world::{HOST_PORT, World};
 
 /// Between a request and the next one.
 const PAUSE_MS: u64 = 50;

@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use penstock_tests::cluster::addresses::{API_PORT, control_plane};
-use penstock_tests::cluster::{Cluster, MANIFESTS, Node, Options, Proxy};
+use penstock_tests::cluster::{Cluster, MANIFESTS, NAMESPACE, Node, Options, Proxy, until};
 use penstock_tests::lab::{Family, Place, Process, Runs};
 use penstock_tests::probe::{Ask, Serve, Style};
 use serde_json::{Value, json};
@@ -19,11 +18,8 @@ const TARGET_PORT: u16 = 8080;
 const PORT: u16 = 80;
 /// The port of each node that leads to the server on it.
 pub(crate) const HOST_PORT: u16 = 9080;
-/// How long anything may take on a busy machine.
-pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 /// The nodes.
 const NODES: [&str; 2] = ["n1", "n2"];
-const SYSTEM: &str = "penstock-system";
 
 /// The cluster, with two servers on each node, and a Service of both families for them.
 pub(crate) struct World {
@@ -116,7 +112,7 @@ impl World {
 
     /// kubectl in Penstock's namespace.
     pub(crate) fn system(&self, arguments: &[&str]) -> Result<String> {
-        self.cluster.kubectl(&[&["--namespace", SYSTEM], arguments].concat())
+        self.cluster.kubectl(&[&["--namespace", NAMESPACE], arguments].concat())
     }
 }
 
@@ -130,22 +126,6 @@ pub(crate) fn answer(node: &Node, url: &str) -> Result<String> {
         (body.to_owned(), code.to_owned())
     };
     Ok(format!("{code} {body}"))
-}
-
-/// Waits until a condition holds. What goes wrong on the way there is told where it never does.
-pub(crate) fn until(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let held = condition();
-        if matches!(held, Ok(true)) {
-            return Ok(());
-        }
-        if Instant::now() > deadline {
-            held.with_context(|| format!("after {LIMIT:?} it is still not so that {what}"))?;
-            bail!("after {LIMIT:?} it is still not so that {what}");
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 /// A copy of the manifests in which the one thing is edited that must be: the API server's address.
