@@ -277,8 +277,7 @@ fn page(store: &Store, target: &Target) -> Value {
 
 async fn watch(write: &mut OwnedWriteHalf, shared: &Shared, target: &Target, epoch: u64) -> Option<()> {
     let mut changed = shared.changed.subscribe();
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
-    write.write_all(head.as_bytes()).await.ok()?;
+    write.write_all(WATCH.as_bytes()).await.ok()?;
     let mut seen = target.number("resourceVersion").unwrap_or(0);
     let mut first = Vec::new();
     {
