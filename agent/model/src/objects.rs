@@ -187,6 +187,18 @@ pub enum Event {
     Synced(Kind),
 }
 
+impl Event {
+    /// The kind of object that it is about.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Upsert(object) => object.kind(),
+            Self::Delete(key) => key.kind,
+            Self::Replace(kind, _) | Self::Synced(kind) => *kind,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

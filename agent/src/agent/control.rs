@@ -91,10 +91,11 @@ impl<'a> Control<'a> {
         started: &'a mut Started,
         updates: mpsc::Receiver<Update>,
         observed: Arc<Observed>,
-        listeners: watch::Receiver<Vec<Listener>>,
+        mut listeners: watch::Receiver<Vec<Listener>>,
     ) -> Result<Self> {
         let own = OwnNode::new(&started.status.node);
         let written = started.status.clone();
+        started.status.servers.clone_from(&listeners.borrow_and_update());
         let serving = started.restored;
         if serving {
             attach_everywhere(started).await?;
@@ -152,7 +153,8 @@ impl<'a> Control<'a> {
                 Wake::Reclaimed(None) => bail!("the thread of housekeeping has ended"),
                 Wake::Reclaimed(Some(result)) => self.release(result).await,
                 Wake::KubeProxy => self.see_kube_proxy(),
-                Wake::Listeners | Wake::Time => {}
+                Wake::Listeners => self.started.status.servers.clone_from(&self.listeners.borrow()),
+                Wake::Time => {}
             }
             self.on_time().await;
             self.tell();
@@ -228,7 +230,12 @@ impl<'a> Control<'a> {
         }
         let count = events.len();
         self.relisted |= events.iter().any(|event| matches!(event, Event::Replace(..)));
+        let ranges_told = events.iter().any(|event| event.kind() == Kind::ServiceCidr);
         self.commit(count, |controller| controller.apply(events)).await;
+        if ranges_told {
+            let ranges = self.controller.view().service_cidrs();
+            self.started.status.service_cidrs = ranges.iter().map(ToString::to_string).collect();
+        }
     }
 
     /// Lets the model write, and everything else follow what it has written.
@@ -479,9 +486,6 @@ impl<'a> Control<'a> {
     /// Writes the status where something in it has changed, which an ordinary change of the cluster does not do.
     fn write_status(&mut self) {
         self.started.status.failures = self.retry.all().cloned().collect();
-        let ranges = self.controller.view().service_cidrs();
-        self.started.status.service_cidrs = ranges.iter().map(ToString::to_string).collect();
-        self.started.status.servers.clone_from(&self.listeners.borrow_and_update());
         if self.started.status != self.written {
             if let Err(error) = self.started.status.write(&self.started.run_dir) {
                 tracing::warn!("{error:#}");
@@ -503,13 +507,12 @@ fn family_of(table: &str) -> Option<Family> {
 /// The changes that kube-proxy counts: each Service and each slice that was told, gone or not.
 fn told_changes(events: &[Event]) -> ToldChanges {
     events.iter().fold(ToldChanges::default(), |mut told, event| {
-        let (kind, count) = match event {
-            Event::Upsert(object) => (object.kind(), 1),
-            Event::Delete(key) => (key.kind, 1),
-            Event::Replace(kind, objects) => (*kind, objects.len() as u64),
-            Event::Synced(kind) => (*kind, 0),
+        let count = match event {
+            Event::Upsert(_) | Event::Delete(_) => 1,
+            Event::Replace(_, objects) => objects.len() as u64,
+            Event::Synced(_) => 0,
         };
-        match kind {
+        match event.kind() {
             Kind::Service => told.services += count,
             Kind::EndpointSlice => told.slices += count,
             _ => {}
