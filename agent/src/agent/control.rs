@@ -1,6 +1,5 @@
 //! The control loop: what the source tells and what netlink tells, in; tables, programs and routes, out.
 
-use std::collections::{BTreeSet, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,9 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use penstock_kernel::node::NodeNet;
+use penstock_kernel::routes::Route;
 use penstock_kernel::{Hook, sys};
 use penstock_model::objects::{Event, Kind, TriggerTime};
-use penstock_model::tables::{Family, PerFamily, TableError};
+use penstock_model::tables::{Family, TableError};
 use penstock_model::{Controller, Reclaimed, Report};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
@@ -19,13 +19,13 @@ use super::adopt;
 use super::attachments::Wanted;
 use super::facts::{OwnNode, facts, uplinks};
 use super::housekeeping::Housekeeping;
+use super::reporter::{Reporter, Round};
 use super::retry::Retry;
 use super::routes;
 use super::start::Started;
-use super::status::AgentStatus;
 use super::uplink;
 use crate::cli::Bypass;
-use crate::observe::{Listener, Moment, Notice, Observed, ToldChanges};
+use crate::observe::{Listener, Observed};
 use crate::source::Update;
 use crate::tables::KernelTables;
 
@@ -33,8 +33,6 @@ use crate::tables::KernelTables;
 const COALESCE: usize = 16_384;
 /// How often what programs of a debug build have logged is passed on.
 const FLUSH: Duration = Duration::from_millis(250);
-/// Lines of the log that are remembered so that none is logged twice; beyond, some are.
-const REMEMBERED: usize = 4_096;
 
 /// Parts of the work that fail apart from each other.
 const TABLES: &str = "tables";
@@ -50,26 +48,14 @@ pub(super) struct Control<'a> {
     housekeeping: Housekeeping,
     own: OwnNode,
     retry: Retry,
-    /// What is not to be logged again.
-    said: HashSet<String>,
+    reporter: Reporter,
     /// The programs serve: attached, at devices and sockets, with the tables behind them.
     serving: bool,
     /// Connections of kube-proxy's were taken over, and the programs that carry them are being attached.
     adopting: bool,
     /// The source has told everything, and the tables follow.
     converged: bool,
-    /// A list was told since tables were last written, so that a whole kind of objects is compared.
-    relisted: bool,
-    /// What of a kube-proxy's was removed when this agent took over.
-    removed: Option<Vec<String>>,
-    /// The tables that had no room at the last attempt.
-    full: BTreeSet<&'static str>,
-    /// The families whose tables are not what they should be.
-    tables_failed: PerFamily<bool>,
-    observed: Arc<Observed>,
     listeners: watch::Receiver<Vec<Listener>>,
-    /// The status as it was written last.
-    written: AgentStatus,
 }
 
 /// What ended a wait.
@@ -94,7 +80,7 @@ impl<'a> Control<'a> {
         mut listeners: watch::Receiver<Vec<Listener>>,
     ) -> Result<Self> {
         let own = OwnNode::new(&started.status.node);
-        let written = started.status.clone();
+        let reporter = Reporter::new(observed, started.status.clone());
         started.status.servers.clone_from(&listeners.borrow_and_update());
         let serving = started.restored;
         if serving {
@@ -112,17 +98,11 @@ impl<'a> Control<'a> {
             housekeeping: Housekeeping::start(readers)?,
             own,
             retry: Retry::default(),
-            said: HashSet::new(),
+            reporter,
             serving,
             adopting: false,
             converged: false,
-            relisted: false,
-            removed: None,
-            full: BTreeSet::new(),
-            tables_failed: PerFamily::default(),
-            observed,
             listeners,
-            written,
         })
     }
 
@@ -144,7 +124,7 @@ impl<'a> Control<'a> {
                 Ok(()) = self.started.kube_proxy.sight.changed() => Wake::KubeProxy,
                 () = sleep_until(deadline.into()) => Wake::Time,
             };
-            self.observed.woken(Moment::now());
+            self.reporter.woken();
             match wake {
                 Wake::Update(None) => bail!("the source of objects has ended"),
                 Wake::Update(Some(update)) => self.take_updates(update).await,
@@ -157,7 +137,7 @@ impl<'a> Control<'a> {
                 Wake::Time => {}
             }
             self.on_time().await;
-            self.tell();
+            self.rest();
         }
     }
 
@@ -181,17 +161,12 @@ impl<'a> Control<'a> {
         self.started.programs.flush_log();
     }
 
-    /// Lets those who watch this agent see where it is.
-    fn tell(&mut self) {
-        let both = [PROGRAMS, ROUTES, NETLINK].into_iter().any(|part| self.retry.failed(part));
-        let PerFamily { v4, v6 } = self.tables_failed;
-        self.observed.rested(PerFamily { v4: both | v4, v6: both | v6 }, Moment::now());
-        let metrics = &self.observed.metrics.agent;
-        for kind in [Kind::Service, Kind::EndpointSlice, Kind::Node] {
-            metrics.set_objects(kind, self.controller.view().count(kind));
-        }
-        metrics.set_node(self.started.status.pods, self.started.attachments.devices());
-        metrics.set_failures(self.retry.all().count());
+    /// Everything is done that could be: lets those who watch this agent see where it is.
+    fn rest(&self) {
+        let Started { status, attachments, .. } = &*self.started;
+        let failures = self.retry.all().count();
+        self.reporter.set_counts(self.controller.view(), status.pods, attachments.devices(), failures);
+        self.reporter.rested([PROGRAMS, ROUTES, NETLINK].into_iter().any(|part| self.retry.failed(part)));
     }
 
     /// Takes in an update and all that wait behind it: a burst is one change.
@@ -205,7 +180,7 @@ impl<'a> Control<'a> {
                 Update::Health(health) => {
                     self.controller.set_complete(!health.incomplete);
                     completed = !health.incomplete && !self.started.status.source_problems.is_empty();
-                    self.observed.metrics.agent.set_source_problems(health.problems.len());
+                    self.reporter.set_source_problems(health.problems.len());
                     self.started.status.source_problems = health.problems;
                     self.started.status.ignored_objects = health.ignored;
                 }
@@ -221,15 +196,14 @@ impl<'a> Control<'a> {
         let moved = events.iter().fold(false, |moved, event| self.own.observe(event) | moved);
         if self.own.eligible() != self.started.status.node_eligible {
             self.started.status.node_eligible = self.own.eligible();
-            self.observed.set_eligible(self.own.eligible() == Some(true));
+            self.reporter.set_eligible(self.own.eligible() == Some(true));
         }
-        self.observed.metrics.proxy.queued(told_changes(&events), SystemTime::now());
+        self.reporter.told(&events);
         if moved {
             // First, so that what the events bring is written once, with the right ways.
             self.follow_net(None).await;
         }
         let count = events.len();
-        self.relisted |= events.iter().any(|event| matches!(event, Event::Replace(..)));
         let ranges_told = events.iter().any(|event| event.kind() == Kind::ServiceCidr);
         self.commit(count, |controller| controller.apply(events)).await;
         if ranges_told {
@@ -243,18 +217,7 @@ impl<'a> Control<'a> {
         let (before, started) = (self.controller.tables().writes(), Instant::now());
         let report = work(&mut self.controller);
         let (duration, ops) = (started.elapsed(), self.controller.tables().writes() - before);
-        if report.committed > 0 || ops > 0 {
-            let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-            tracing::info!(events, services = report.committed, ops, micros, "reconciled");
-        }
-        self.count(&report, duration, ops);
-        for warning in &report.warnings {
-            let text = warning.to_string();
-            if self.is_news(&text) {
-                tracing::warn!("{text}");
-                self.observed.notify_of(warning);
-            }
-        }
+        self.reporter.wrote(&Round { events, report: &report, ops, duration });
         let failures = report.failures.iter().map(ToString::to_string).collect();
         self.retry.set(TABLES, failures, Instant::now());
         let first = report.synced && !self.converged;
@@ -264,52 +227,6 @@ impl<'a> Control<'a> {
         }
         if first {
             self.become_ready().await;
-        }
-    }
-
-    /// Whether something is to be logged: it was not yet, as far as is remembered.
-    fn is_news(&mut self, text: &str) -> bool {
-        if self.said.len() >= REMEMBERED {
-            self.said.clear();
-        }
-        !self.said.contains(text) && self.said.insert(text.to_owned())
-    }
-
-    /// Counts what a round of writing came to.
-    fn count(&mut self, report: &Report, duration: Duration, ops: u64) {
-        let now = SystemTime::now();
-        let metrics = &self.observed.metrics;
-        let mut failed = PerFamily { v4: false, v6: false };
-        let mut full = BTreeSet::new();
-        for failure in &report.failures {
-            if let TableError::Full { table, size } = failure.error
-                && full.insert(table)
-                && !self.full.contains(table)
-            {
-                self.observed.notify(Notice::TableFull { table, size });
-            }
-            let table = failure.error.table();
-            metrics.agent.update_failed(table);
-            for family in Family::ALL {
-                *failed.get_mut(family) |= table.and_then(family_of).is_none_or(|of| of == family);
-            }
-        }
-        (self.full, self.tables_failed) = (full, failed);
-        for warning in &report.warnings {
-            metrics.agent.warned(warning.object.kind);
-        }
-        if report.committed > 0 || ops > 0 || !report.failures.is_empty() {
-            metrics.agent.reconciled(duration, ops, now);
-            if report.synced {
-                let full = std::mem::take(&mut self.relisted) || !self.converged;
-                metrics.proxy.synced(duration, full, failed, now);
-            }
-        }
-        if report.synced && report.failures.is_empty() {
-            metrics.proxy.caught_up();
-        }
-        for (family, trigger) in &report.triggers {
-            metrics.proxy.programmed(*family, *trigger, now);
         }
     }
 
@@ -332,15 +249,10 @@ impl<'a> Control<'a> {
     fn ready_if_serving(&mut self) {
         if self.converged && self.serving && !self.retry.failed(PROGRAMS) && !self.started.status.synced {
             self.started.status.synced = true;
-            self.observed.set_ready();
             self.started.kube_proxy.serving.store(true, Ordering::Release);
-            self.observed.notify(Notice::Ready);
+            // Before it is told: who hears of it finds it there.
             self.write_status();
-            tracing::info!(
-                devices = self.started.attachments.devices(),
-                pods = self.started.status.pods,
-                "ready"
-            );
+            self.reporter.ready(self.started.status.pods, self.started.attachments.devices());
             sys::heap::trim();
         }
     }
@@ -397,13 +309,9 @@ impl<'a> Control<'a> {
         let followed = routes::follow(&desired, self.converged).await;
         self.retry.set(ROUTES, followed.failures, Instant::now());
         for route in followed.left {
-            let text = format!(
-                "{}/{}: someone else's route leads there, and stays",
-                route.destination, route.prefix
-            );
-            if self.is_news(&text) {
-                tracing::info!("{text}");
-            }
+            let Route { destination, prefix, .. } = route;
+            self.reporter
+                .say_once(&format!("{destination}/{prefix}: someone else's route leads there, and stays"));
         }
     }
 
@@ -463,13 +371,7 @@ impl<'a> Control<'a> {
         if let Err(error) = uplink::follow(self.controller.tables().kernel(), through_stack, self.serving) {
             tracing::warn!("the way of what other nodes send: {error}");
         }
-        if sight.removed != self.removed {
-            if let Some(removed) = sight.removed.as_deref().filter(|removed| !removed.is_empty()) {
-                let what = format!("took over from kube-proxy and removed {}", removed.join(", "));
-                self.observed.notify(Notice::TakenOver { what });
-            }
-            self.removed = sight.removed;
-        }
+        self.reporter.removed(sight.removed);
     }
 
     async fn release(&mut self, result: Result<Reclaimed, TableError>) {
@@ -483,42 +385,10 @@ impl<'a> Control<'a> {
         }
     }
 
-    /// Writes the status where something in it has changed, which an ordinary change of the cluster does not do.
     fn write_status(&mut self) {
         self.started.status.failures = self.retry.all().cloned().collect();
-        if self.started.status != self.written {
-            if let Err(error) = self.started.status.write(&self.started.run_dir) {
-                tracing::warn!("{error:#}");
-            }
-            self.written.clone_from(&self.started.status);
-        }
+        self.reporter.write_status(&self.started.status, &self.started.run_dir);
     }
-}
-
-/// The family of a table, where it is of one.
-fn family_of(table: &str) -> Option<Family> {
-    match table.as_bytes().last() {
-        Some(b'4') => Some(Family::V4),
-        Some(b'6') => Some(Family::V6),
-        _ => None,
-    }
-}
-
-/// The changes that kube-proxy counts: each Service and each slice that was told, gone or not.
-fn told_changes(events: &[Event]) -> ToldChanges {
-    events.iter().fold(ToldChanges::default(), |mut told, event| {
-        let count = match event {
-            Event::Upsert(_) | Event::Delete(_) => 1,
-            Event::Replace(_, objects) => objects.len() as u64,
-            Event::Synced(_) => 0,
-        };
-        match event.kind() {
-            Kind::Service => told.services += count,
-            Kind::EndpointSlice => told.slices += count,
-            _ => {}
-        }
-        told
-    })
 }
 
 fn trigger_time(time: SystemTime) -> TriggerTime {

@@ -12,6 +12,7 @@ mod control;
 mod facts;
 mod housekeeping;
 mod log;
+mod reporter;
 mod retry;
 mod routes;
 mod start;
