@@ -39,6 +39,8 @@ pub(super) struct Reporter {
     full: BTreeSet<&'static str>,
     /// The families whose tables are not what they should be.
     failed: PerFamily<bool>,
+    /// Those of them that another attempt, or another process, may put right: all but those with a full table and nothing worse.
+    unhealthy: PerFamily<bool>,
     /// What of a kube-proxy's was removed when this agent took over.
     removed: Option<Vec<String>>,
     /// The status as it was written last.
@@ -54,6 +56,7 @@ impl Reporter {
             relisted: true,
             full: BTreeSet::new(),
             failed: PerFamily::default(),
+            unhealthy: PerFamily::default(),
             removed: None,
             written,
         }
@@ -66,7 +69,7 @@ impl Reporter {
 
     /// The loop has done what there was to do; the tables apart, something may have `failed`.
     pub(super) fn rested(&self, failed: bool) {
-        let PerFamily { v4, v6 } = self.failed;
+        let PerFamily { v4, v6 } = self.unhealthy;
         self.observed.rested(PerFamily { v4: failed | v4, v6: failed | v6 }, Moment::now());
     }
 
@@ -150,23 +153,29 @@ impl Reporter {
         }
     }
 
+    /// A full table is no failure for those who ask for the health: all that fits is written, and a restart makes no room. The
+    /// Event, the log and the metrics tell of it.
     fn count_failures(&mut self, report: &Report) {
-        let mut failed = PerFamily { v4: false, v6: false };
+        let (mut failed, mut unhealthy) = (PerFamily::default(), PerFamily::default());
         let mut full = BTreeSet::new();
         for failure in &report.failures {
+            let table = failure.error.table();
+            self.observed.metrics.agent.update_failed(table);
+            let concerned = Family::ALL
+                .into_iter()
+                .filter(|family| table.and_then(family_of).is_none_or(|of| of == *family));
+            for family in concerned {
+                *failed.get_mut(family) = true;
+                *unhealthy.get_mut(family) |= !matches!(failure.error, TableError::Full { .. });
+            }
             if let TableError::Full { table, size } = failure.error
                 && full.insert(table)
                 && !self.full.contains(table)
             {
                 self.observed.notify(Notice::TableFull { table, size });
             }
-            let table = failure.error.table();
-            self.observed.metrics.agent.update_failed(table);
-            for family in Family::ALL {
-                *failed.get_mut(family) |= table.and_then(family_of).is_none_or(|of| of == family);
-            }
         }
-        (self.full, self.failed) = (full, failed);
+        (self.full, self.failed, self.unhealthy) = (full, failed, unhealthy);
     }
 
     fn count(&mut self, round: &Round<'_>) {
@@ -230,4 +239,45 @@ fn told_changes(events: &[Event]) -> ToldChanges {
         }
         told
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::time::Instant;
+
+    use penstock_model::Failure;
+
+    use super::*;
+
+    /// Whether the agent is live, two minutes after a round in which one Service had this error.
+    fn is_live_after(error: TableError) -> PerFamily<bool> {
+        let observed = Arc::new(Observed::new(Moment::now()));
+        let mut reporter = Reporter::new(Arc::clone(&observed), AgentStatus::default());
+        let failures = vec![Failure { what: "Service default/web".into(), error }];
+        let report = Report { failures, committed: 1, synced: true, ..Report::default() };
+        reporter.woken();
+        reporter.wrote(&Round { events: 2, report: &report, ops: 3, duration: Duration::from_millis(1) });
+        reporter.rested(false);
+        let later = Duration::from_secs(120);
+        let later = Moment { instant: Instant::now() + later, time: SystemTime::now() + later };
+        let health = observed.health();
+        let [v4, v6] = Family::ALL.map(|family| health.is_healthy(family, later));
+        assert_eq!(health.livez(later).ok, v4 && v6);
+        PerFamily { v4, v6 }
+    }
+
+    #[test]
+    fn an_agent_whose_tables_are_full_is_live_since_no_restart_makes_room() {
+        let full = TableError::Full { table: "frontends4", size: 1 };
+        assert_eq!(is_live_after(full), PerFamily { v4: true, v6: true });
+    }
+
+    #[test]
+    fn an_agent_that_cannot_write_a_table_is_not_live_in_the_tables_family_or_in_both() {
+        let io = |table| TableError::Io { table, source: io::Error::other("no") };
+        assert_eq!(is_live_after(io("frontends4")), PerFamily { v4: false, v6: true });
+        assert_eq!(is_live_after(io("frontends6")), PerFamily { v4: true, v6: false });
+        assert_eq!(is_live_after(io("services")), PerFamily { v4: false, v6: false });
+    }
 }

@@ -4,7 +4,8 @@
 //! longer than [`TIMEOUT`]. While the proxy starts, nothing waits.
 //!
 //! A change waits from when the control loop woke up for it until the loop has come to its end and nothing of the family has
-//! failed. So a loop that hangs becomes unhealthy as well: it wakes once a minute at least.
+//! failed. So a loop that hangs becomes unhealthy as well: it wakes once a minute at least. What does not fit into a full table has not
+//! failed in this sense: kubelet restarts what is not live, and no restart makes room.
 
 use std::time::{Duration, Instant, SystemTime};
 

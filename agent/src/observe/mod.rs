@@ -93,7 +93,8 @@ impl Observed {
         }
     }
 
-    fn health(&self) -> MutexGuard<'_, Health> {
+    /// What probes are answered from.
+    pub(crate) fn health(&self) -> MutexGuard<'_, Health> {
         // Each change of it is one store: it is whole at any time.
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
