@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::hash::{Hash as _, Hasher as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
@@ -50,6 +50,8 @@ impl Store {
     /// Sees to it that the store is there: `unpack` makes it in the folder it gets, while nobody else does.
     pub(crate) fn ensure(&self, unpack: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         if self.folder.exists() {
+            // What was not used for long is removed by whoever builds the images. A cache that cannot be written to is left as it is.
+            let _ = File::open(&self.folder).and_then(|folder| folder.set_modified(SystemTime::now()));
             return Ok(());
         }
         let home = self.folder.parent().context("a store is in a folder")?;

@@ -2,7 +2,8 @@
 //!
 //! Each build is a folder named by its key. A key changes with whatever goes into a build, so what has a key's name is
 //! right, for every checkout. A folder has its name from the moment that it is complete: it is made aside and renamed, under a lock
-//! that also keeps two processes from building the same thing twice.
+//! that also keeps two processes from building the same thing twice. A new one is the occasion to remove those that nobody
+//! has used for a month.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
+
+use super::prune::{self, PARTIAL};
+
+/// What the lab has unpacked of the images lies beside the builds, and ages as they do (`tests/src/cluster/store.rs`).
+const UNPACKED: &str = "unpacked";
 
 /// The name of a build: readable, and different for different content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +47,18 @@ pub(super) fn look(key: &Key) -> Result<Option<PathBuf>> {
 
 /// The folder of this build, which `build` fills where there is none yet.
 pub(super) fn ensure(key: &Key, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    ensure_in(&home()?, key, build)
+    let home = home()?;
+    let mut is_new = false;
+    let folder = ensure_in(&home, key, |folder| {
+        is_new = true;
+        build(folder)
+    })?;
+    prune::mark_used(&folder);
+    if is_new {
+        prune::prune(&home);
+        prune::prune(&home.with_file_name(UNPACKED));
+    }
+    Ok(folder)
 }
 
 fn ensure_in(home: &Path, key: &Key, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
@@ -60,7 +77,7 @@ fn ensure_in(home: &Path, key: &Key, build: impl FnOnce(&Path) -> Result<()>) ->
         return Ok(folder);
     }
     // Whoever holds the lock owns this folder; what is in it is of a build that was interrupted.
-    let aside = home.join(format!("{}.partial", key.as_str()));
+    let aside = home.join(format!("{}{PARTIAL}", key.as_str()));
     if aside.exists() {
         fs::remove_dir_all(&aside).with_context(|| format!("cannot remove {}", aside.display()))?;
     }

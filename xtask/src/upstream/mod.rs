@@ -10,6 +10,7 @@ mod cache;
 mod go;
 mod group;
 mod images;
+mod prune;
 mod root;
 
 use std::ffi::OsString;
