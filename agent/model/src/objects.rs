@@ -182,7 +182,14 @@ pub enum Event {
     Delete(ObjectKey),
     /// The objects of this kind are exactly these now: the others are gone (a list after a watch was lost). It also says
     /// that the kind has synced.
-    Replace(Kind, Vec<Object>),
+    Replace {
+        /// The kind.
+        kind: Kind,
+        /// How they are now.
+        objects: Vec<Object>,
+        /// Those that are there and cannot be read: they stay as they were told last, where they were.
+        unread: Vec<ObjectKey>,
+    },
     /// All objects of this kind that exist have been told once.
     Synced(Kind),
 }
@@ -194,7 +201,7 @@ impl Event {
         match self {
             Self::Upsert(object) => object.kind(),
             Self::Delete(key) => key.kind,
-            Self::Replace(kind, _) | Self::Synced(kind) => *kind,
+            Self::Replace { kind, .. } | Self::Synced(kind) => *kind,
         }
     }
 }

@@ -155,7 +155,7 @@ impl ClusterView {
         match event {
             Event::Upsert(object) => self.upsert(object, changes),
             Event::Delete(key) => self.delete(&key, changes),
-            Event::Replace(kind, objects) => self.replace(kind, objects, changes),
+            Event::Replace { kind, objects, unread } => self.replace(kind, objects, unread, changes),
             Event::Synced(kind) => self.set_synced(kind),
         }
     }
@@ -253,9 +253,9 @@ impl ClusterView {
         }
     }
 
-    fn replace(&mut self, kind: Kind, objects: Vec<Object>, changes: &mut Changes) {
-        let told: HashSet<ObjectKey> = objects.iter().map(Object::key).collect();
-        let gone = self.keys(kind).into_iter().filter(|key| !told.contains(key));
+    fn replace(&mut self, kind: Kind, objects: Vec<Object>, unread: Vec<ObjectKey>, changes: &mut Changes) {
+        let there: HashSet<ObjectKey> = objects.iter().map(Object::key).chain(unread).collect();
+        let gone = self.keys(kind).into_iter().filter(|key| !there.contains(key));
         for key in gone.collect::<Vec<_>>() {
             self.delete(&key, changes);
         }

@@ -206,6 +206,7 @@ impl<'a> Control<'a> {
         let count = events.len();
         let ranges_told = events.iter().any(|event| event.kind() == Kind::ServiceCidr);
         self.commit(count, |controller| controller.apply(events)).await;
+        self.tell_node_problem();
         if ranges_told {
             let ranges = self.controller.view().service_cidrs();
             self.started.status.service_cidrs = ranges.iter().map(ToString::to_string).collect();
@@ -240,10 +241,17 @@ impl<'a> Control<'a> {
                 tracing::warn!("no device has this node's InternalIP of {family}: --uplink names one");
             }
         }
-        if let Some(missing) = self.own.missing() {
-            tracing::warn!(node = self.started.status.node, "{missing}");
-        }
+        self.tell_node_problem();
         self.ready_if_serving();
+    }
+
+    /// Not before everything was told once: the Node object may be among the last.
+    fn tell_node_problem(&mut self) {
+        let (status, problem) = (&mut self.started.status, self.own.missing());
+        if self.converged && status.node_problem.as_deref() != problem {
+            status.node_problem = problem.map(str::to_owned);
+            self.reporter.node_problem(&status.node, problem);
+        }
     }
 
     fn ready_if_serving(&mut self) {

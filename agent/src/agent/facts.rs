@@ -36,10 +36,12 @@ impl OwnNode {
     pub(super) fn observe(&mut self, event: &Event) -> bool {
         let node = match event {
             Event::Upsert(Object::Node(node)) => Some(node).filter(|node| self.is(node)),
-            Event::Replace(Kind::Node, objects) => objects.iter().find_map(|object| match object {
-                Object::Node(node) => Some(node).filter(|node| self.is(node)),
-                _ => None,
-            }),
+            Event::Replace { kind: Kind::Node, objects, .. } => {
+                objects.iter().find_map(|object| match object {
+                    Object::Node(node) => Some(node).filter(|node| self.is(node)),
+                    _ => None,
+                })
+            }
             _ => None,
         };
         let Some(node) = node else { return false };
@@ -52,7 +54,7 @@ impl OwnNode {
         changed
     }
 
-    /// What the node's own object does not say, and what goes without it. Everything else goes on.
+    /// What the node's own object does not say, and what goes without it. Everything else goes on, Services above all.
     pub(super) fn missing(&self) -> Option<&'static str> {
         match (self.eligible.is_some(), self.internal.is_empty(), self.has_pod_ranges) {
             (false, ..) => Some(

@@ -93,9 +93,20 @@ impl Reporter {
         self.observed.set_eligible(eligible);
     }
 
+    /// What the node's own object lacks now is another thing than before.
+    pub(super) fn node_problem(&self, node: &str, problem: Option<&str>) {
+        match problem {
+            Some(problem) => {
+                self.observed.metrics.agent.warned(Kind::Node);
+                tracing::warn!(node, "{problem}");
+            }
+            None => tracing::info!(node, "the Node object lacks nothing any longer"),
+        }
+    }
+
     /// The source has told these.
     pub(super) fn told(&mut self, events: &[Event]) {
-        self.relisted |= events.iter().any(|event| matches!(event, Event::Replace(..)));
+        self.relisted |= events.iter().any(|event| matches!(event, Event::Replace { .. }));
         self.observed.metrics.proxy.queued(told_changes(events), SystemTime::now());
     }
 
@@ -229,7 +240,7 @@ fn told_changes(events: &[Event]) -> ToldChanges {
     events.iter().fold(ToldChanges::default(), |mut told, event| {
         let count = match event {
             Event::Upsert(_) | Event::Delete(_) => 1,
-            Event::Replace(_, objects) => objects.len() as u64,
+            Event::Replace { objects, .. } => objects.len() as u64,
             Event::Synced(_) => 0,
         };
         match event.kind() {

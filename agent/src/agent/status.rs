@@ -46,6 +46,9 @@ pub(crate) struct AgentStatus {
     pub(crate) source_problems: Vec<String>,
     /// Whether load balancers should send to this node; `None` while its Node object was not seen.
     pub(crate) node_eligible: Option<bool>,
+    /// What the node's own object lacks, and what goes without it.
+    #[serde(default)]
+    pub(crate) node_problem: Option<String>,
     /// Where health and metrics are served.
     pub(crate) servers: Vec<Listener>,
     /// What could not be done at the last attempt, and will be tried again.

@@ -155,6 +155,7 @@ fn in_words(report: &Report) -> String {
         if !agent.kube_proxy.is_empty() {
             lines.push(format!("kube-proxy: {}", agent.kube_proxy));
         }
+        lines.extend(agent.node_problem.iter().map(|problem| format!("problem: {}: {problem}", agent.node)));
         lines.extend(agent.source_problems.iter().map(|problem| format!("problem: {problem}")));
         lines.extend(agent.failures.iter().map(|failure| format!("failure: {failure}")));
     }
@@ -204,10 +205,16 @@ mod tests {
 
     #[test]
     fn a_report_tells_problems_tables_programs_and_what_was_counted() {
-        let agent = AgentStatus { source_problems: vec!["a.yaml: line 3".into()], ..AgentStatus::default() };
+        let agent = AgentStatus {
+            node: "n1".into(),
+            node_problem: Some("no podCIDRs".into()),
+            source_problems: vec!["a.yaml: line 3".into()],
+            ..AgentStatus::default()
+        };
         let text = in_words(&report(agent));
         for part in [
             "agent: not running",
+            "problem: n1: no podCIDRs",
             "problem: a.yaml: line 3",
             "tables: gone",
             "slots    30   100    2",

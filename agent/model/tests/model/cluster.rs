@@ -78,7 +78,8 @@ impl Cluster {
 
     /// All objects of a kind.
     pub(crate) fn all(&self, kind: Kind) -> Event {
-        Event::Replace(kind, self.objects.values().filter(|object| object.kind() == kind).cloned().collect())
+        let objects = self.objects.values().filter(|object| object.kind() == kind).cloned().collect();
+        Event::Replace { kind, objects, unread: Vec::new() }
     }
 
     /// All objects, in an order of kinds that makes slices wait for their Services.

@@ -7,6 +7,7 @@ mod meaning;
 mod plans;
 mod readers;
 mod triggers;
+mod unread;
 
 use std::net::IpAddr;
 

@@ -35,8 +35,9 @@ impl Gathering {
                 self.unreadable.retain(|(known, _), _| *known != kind);
                 self.incomplete.insert(kind, !unreadable.is_empty());
                 self.absent.remove(&kind);
+                let unread = unreadable.iter().filter_map(|object| object.key.clone()).collect();
                 unreadable.into_iter().for_each(|object| self.cannot_read(kind, object));
-                Some(Event::Replace(kind, objects))
+                Some(Event::Replace { kind, objects, unread })
             }
             Told::Changed(object) => {
                 if !self.unreadable.is_empty() {
@@ -56,7 +57,7 @@ impl Gathering {
                 if self.absent.insert(kind, true).is_none() {
                     tracing::info!("kubernetes: this cluster has no {kind}s; going on without");
                 }
-                Some(Event::Replace(kind, Vec::new()))
+                Some(nothing(kind))
             }
             Told::Well | Told::Failed(_) => None,
         }
@@ -97,6 +98,11 @@ impl Gathering {
     }
 }
 
+/// There is no object of this kind.
+fn nothing(kind: Kind) -> Event {
+    Event::Replace { kind, objects: Vec::new(), unread: Vec::new() }
+}
+
 #[cfg(test)]
 mod tests {
     use penstock_model::objects::ObjectKey;
@@ -131,14 +137,17 @@ mod tests {
     fn an_object_that_cannot_be_read_is_named_until_it_can_be_or_is_gone() {
         let mut gathering = Gathering::default();
         let listed = Told::Listed(Vec::new(), vec![unreadable("a"), unreadable("b")]);
-        assert_eq!(gathering.add(Kind::Service, listed), Some(Event::Replace(Kind::Service, Vec::new())));
+        let key = |name| ObjectKey::new(Kind::Service, "n", name);
+        let unread = vec![key("a"), key("b")];
+        let event = Event::Replace { kind: Kind::Service, objects: Vec::new(), unread };
+        assert_eq!(gathering.add(Kind::Service, listed), Some(event));
         let health = gathering.health();
         assert_eq!(
             health.problems,
             ["Service n/a cannot be read: field spec: no", "Service n/b cannot be read: field spec: no"]
         );
         assert!(health.incomplete);
-        gathering.add(Kind::Service, Told::Gone(ObjectKey::new(Kind::Service, "n", "a")));
+        gathering.add(Kind::Service, Told::Gone(key("a")));
         assert_eq!(gathering.health().problems.len(), 1);
         gathering.add(Kind::Service, Told::Listed(Vec::new(), Vec::new()));
         assert_eq!(gathering.health(), Health::default());
@@ -160,7 +169,7 @@ mod tests {
     fn a_resource_that_the_server_does_not_have_has_no_objects_and_is_no_problem() {
         let mut gathering = Gathering::default();
         let event = gathering.add(Kind::ServiceCidr, Told::Absent);
-        assert_eq!(event, Some(Event::Replace(Kind::ServiceCidr, Vec::new())));
+        assert_eq!(event, Some(nothing(Kind::ServiceCidr)));
         assert_eq!(gathering.health(), Health::default());
     }
 }

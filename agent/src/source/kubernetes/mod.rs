@@ -8,7 +8,8 @@
 //!   what was known of its kind.
 //! - An API server that is gone without a word is noticed: within half a minute where its host is, within little more than a minute
 //!   where it is the server alone.
-//! - Of an object nothing is kept that the model does not read. One that cannot be read costs itself alone.
+//! - Of an object nothing is kept that the model does not read. One that cannot be read costs itself alone, and stays as it was read
+//!   last until it is gone.
 //! - The agent's way does not lead through the Service that it implements, where it is told another (`--apiserver`).
 
 mod backoff;

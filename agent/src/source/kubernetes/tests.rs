@@ -82,7 +82,7 @@ fn text(event: &Event) -> String {
     match event {
         Event::Upsert(object) => format!("+{}", object.key()),
         Event::Delete(key) => format!("-{key}"),
-        Event::Replace(kind, objects) => {
+        Event::Replace { kind, objects, .. } => {
             let names: Vec<_> = objects.iter().map(|object| &*object.metadata().name).collect();
             format!("{kind}={}", names.join(","))
         }
@@ -137,8 +137,8 @@ async fn a_server_that_refuses_streaming_lists_is_asked_for_pages() {
     let mut bench = Bench::start(fake).await;
     let told = loop {
         if let Update::Events(events) = bench.next().await
-            && let Some(Event::Replace(_, objects)) =
-                events.into_iter().find(|event| matches!(event, Event::Replace(Kind::Service, _)))
+            && let Some(Event::Replace { objects, .. }) =
+                events.into_iter().find(|event| matches!(event, Event::Replace { kind: Kind::Service, .. }))
         {
             break objects.len();
         }
@@ -346,13 +346,32 @@ async fn an_object_that_cannot_be_read_spoils_neither_the_list_nor_the_watch() {
         assert!(problem.contains("Service n/bad") && problem.contains("field spec.ports"), "{problem}");
         assert!(health.incomplete);
         bench.until("Service=a,c").await;
-        bench.fake.put(SERVICES, "c", json!({"spec": []}));
+        bench.fake.put(SERVICES, "c", json!({"spec": {"ports": "none"}}));
         bench.fake.put(SERVICES, "d", json!({}));
         bench.until("+Service n/d").await;
         bench.fake.put(SERVICES, "c", json!({}));
         bench.until("+Service n/c").await;
         bench.fake.delete(SERVICES, "bad");
         bench.until("-Service n/bad").await;
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_becomes_unreadable_is_no_object_that_is_gone() {
+    let mut bench = Bench::start(with_services(&["a", "b"]).await).await;
+    bench.until("Service=a,b").await;
+    bench.fake.put(SERVICES, "b", json!({"spec": {"ports": "none"}}));
+    bench.problem().await;
+    bench.fake.end(End::Broken);
+    loop {
+        let Update::Events(events) = bench.next().await else { continue };
+        for event in events {
+            assert!(!text(&event).starts_with('-'), "{event:?}");
+            if let Event::Replace { kind: Kind::Service, unread, .. } = &event {
+                assert_eq!(unread.iter().map(ToString::to_string).collect::<Vec<_>>(), ["Service n/b"]);
+                return;
+            }
+        }
     }
 }
 

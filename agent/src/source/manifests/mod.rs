@@ -360,7 +360,7 @@ mod tests {
                     Event::Upsert(object) => format!("+{}", object.metadata().name),
                     Event::Delete(key) => format!("-{}", key.name),
                     Event::Synced(kind) => format!("synced {kind}"),
-                    Event::Replace(..) => "replace".into(),
+                    Event::Replace { .. } => "replace".into(),
                 })),
                 Update::Health(_) => {}
             }
