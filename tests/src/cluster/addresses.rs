@@ -60,6 +60,8 @@ pub const fn client() -> Addresses {
 
 /// The API server's port.
 pub const API_PORT: u16 = 6443;
+/// The port of the second API server, where a test starts one.
+pub const SECOND_API_PORT: u16 = 6444;
 
 /// What Services get their addresses from.
 pub const SERVICE_RANGES: &str = "10.96.0.0/16,fd96::/108";

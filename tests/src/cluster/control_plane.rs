@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use super::addresses::{API_PORT, KUBERNETES_SERVICE, POD_RANGES, SERVICE_RANGES, control_plane};
+use super::addresses::{
+    API_PORT, KUBERNETES_SERVICE, POD_RANGES, SECOND_API_PORT, SERVICE_RANGES, control_plane,
+};
 use super::certificates::{Authority, Subject, TokenKeys};
 use super::daemon::Daemon;
 use super::kubeconfig;
@@ -27,6 +29,7 @@ pub struct ControlPlane {
     etcd: Daemon,
     etcd_data: PathBuf,
     api_server: Daemon,
+    second_api_server: Daemon,
     controllers: Daemon,
     scheduler: Daemon,
     kubectl: Kubectl,
@@ -45,15 +48,18 @@ pub(crate) struct Parts<'a> {
 impl ControlPlane {
     /// The programs, with their certificates. None of them runs yet.
     pub(crate) fn new(parts: Parts<'_>) -> Result<Self> {
-        let daemon = |name: &str, arguments| {
+        let named = |name: &str, program: &str, arguments| {
             let log = parts.logs.join(format!("{name}.log"));
-            Daemon::new(name, parts.place, parts.tools.program(name), arguments, log)
+            Daemon::new(name, parts.place, parts.tools.program(program), arguments, log)
         };
+        let daemon = |name: &str, arguments| named(name, name, arguments);
         let tokens = parts.authority.token_keys()?;
         let etcd_data = parts.directory.join("etcd");
+        let api_server = api_server(parts.authority, &tokens)?;
         Ok(Self {
             etcd: daemon("etcd", etcd(&etcd_data)),
-            api_server: daemon("kube-apiserver", api_server(parts.authority, &tokens)?),
+            second_api_server: named("kube-apiserver-second", "kube-apiserver", second(&api_server)),
+            api_server: daemon("kube-apiserver", api_server),
             controllers: daemon("kube-controller-manager", controllers(&parts, &tokens)?),
             scheduler: daemon("kube-scheduler", scheduler(&parts)?),
             etcd_data,
@@ -72,15 +78,27 @@ impl ControlPlane {
 
     /// Waits until the API server says that it is ready.
     pub fn wait_ready(&self) -> Result<()> {
+        self.wait_answers(&self.api_server, API_PORT)
+    }
+
+    fn wait_answers(&self, api_server: &Daemon, port: u16) -> Result<()> {
+        let server = format!("--server={}", kubeconfig::server(port));
         wait_until("the API server is ready", READY, || {
             self.etcd.check()?;
-            self.api_server.check()?;
-            let ready = self.kubectl.run(&["get", "--raw", "/readyz", "--request-timeout=5s"]).is_ok();
+            api_server.check()?;
+            let ready =
+                self.kubectl.run(&["get", "--raw", "/readyz", "--request-timeout=5s", &server]).is_ok();
             if !ready {
                 std::thread::sleep(Duration::from_millis(100));
             }
             Ok(ready)
         })
+    }
+
+    /// Starts another API server, over the same store and at port [`SECOND_API_PORT`], and waits until it is ready.
+    pub fn start_second_api_server(&self) -> Result<()> {
+        self.second_api_server.start()?;
+        self.wait_answers(&self.second_api_server, SECOND_API_PORT)
     }
 
     /// The API server, to be ended, paused and started again. Asked by SIGTERM it ends when its clients have had their answers,
@@ -89,7 +107,12 @@ impl ControlPlane {
         &self.api_server
     }
 
-    /// The API server's store.
+    /// The other API server, which runs only where a test has started it. It is no endpoint of the Service `kubernetes`.
+    pub fn second_api_server(&self) -> &Daemon {
+        &self.second_api_server
+    }
+
+    /// The API servers' store.
     pub fn etcd(&self) -> &Daemon {
         &self.etcd
     }
@@ -125,8 +148,8 @@ impl ControlPlane {
         self.daemons().into_iter().for_each(Daemon::leave);
     }
 
-    fn daemons(&self) -> [&Daemon; 4] {
-        [&self.etcd, &self.api_server, &self.controllers, &self.scheduler]
+    fn daemons(&self) -> [&Daemon; 5] {
+        [&self.etcd, &self.api_server, &self.second_api_server, &self.controllers, &self.scheduler]
     }
 }
 
@@ -196,6 +219,15 @@ fn api_server(authority: &Authority, tokens: &TokenKeys) -> Result<Vec<String>> 
         "--enable-admission-plugins=NodeRestriction".to_owned(),
         "--allow-privileged=true".to_owned(),
     ])
+}
+
+/// The arguments of the second API server, made of those of the first. What is said last is what counts.
+fn second(first: &[String]) -> Vec<String> {
+    let mut arguments = first.to_vec();
+    arguments.push(format!("--secure-port={SECOND_API_PORT}"));
+    // Both have one address, for which both would write their own port.
+    arguments.push("--endpoint-reconciler-type=none".to_owned());
+    arguments
 }
 
 fn controllers(parts: &Parts<'_>, tokens: &TokenKeys) -> Result<Vec<String>> {

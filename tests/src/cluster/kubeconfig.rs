@@ -8,9 +8,9 @@ use serde_json::json;
 use super::addresses::{API_PORT, control_plane};
 use super::certificates::{Authority, Identity, write_secret};
 
-/// Where the API server is.
-pub(crate) fn server() -> String {
-    format!("https://{}:{API_PORT}", control_plane().v4)
+/// Where the API server of this port is.
+pub(crate) fn server(port: u16) -> String {
+    format!("https://{}:{port}", control_plane().v4)
 }
 
 /// Writes a kubeconfig. It names the files of the certificates.
@@ -19,7 +19,7 @@ pub(crate) fn write(path: PathBuf, authority: &Authority, identity: &Identity) -
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{ "name": "penstock", "cluster": {
-            "server": server(),
+            "server": server(API_PORT),
             "certificate-authority": authority.identity().certificate,
         }}],
         "users": [{ "name": "me", "user": {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use super::addresses::API_PORT;
 use super::kubeconfig::server;
 use super::kubectl::Kubectl;
 
@@ -45,7 +46,7 @@ configMapGenerator:
     literals:
       - PENSTOCK_APISERVER={}
 ",
-        server()
+        server(API_PORT)
     );
     fs::write(folder.join("kustomization.yaml"), text).context("writing the kustomization")?;
     Ok(folder)

@@ -16,6 +16,12 @@ use serde_json::{Value, json};
 pub(crate) const LIMIT: Duration = Duration::from_secs(150);
 /// The account of the agent, with the rights that it has where it is installed.
 const ACCOUNT: &str = include_str!("../../../manifests/base/account.yaml");
+/// Where the agent tells its metrics.
+const METRICS: &str = "http://127.0.0.1:10249/metrics";
+/// The API server.
+pub(crate) const FIRST: &str = "https://172.30.1.1:6443";
+/// The other one, where a test has started it.
+pub(crate) const SECOND: &str = "https://172.30.1.1:6444";
 /// The name of the account and of its role.
 pub(crate) const NAME: &str = "penstock";
 
@@ -59,17 +65,28 @@ impl Api {
 
     /// A kubeconfig with a token of the account, that trusts the cluster's authority or that of `authority`.
     pub(crate) fn kubeconfig(&self, authority: Option<&Path>) -> Result<PathBuf> {
-        let token = self.cluster.kubectl(&["create", "token", NAME, "--namespace", NAMESPACE])?;
+        let token = self.token(&[])?;
+        self.kubeconfig_of(&json!({"token": token}), authority)
+    }
+
+    /// A kubeconfig with these credentials.
+    pub(crate) fn kubeconfig_of(&self, user: &Value, authority: Option<&Path>) -> Result<PathBuf> {
         let directory = self.cluster.run().directory();
         let admin = fs::read_to_string(directory.join("admin.kubeconfig"))?;
         let mut config: Value = serde_json::from_str(&admin)?;
-        config["users"][0]["user"] = json!({"token": token.trim()});
+        config["users"][0]["user"] = user.clone();
         if let Some(authority) = authority {
             config["clusters"][0]["cluster"]["certificate-authority"] = json!(authority);
         }
         let path = directory.join("agent.kubeconfig");
         fs::write(&path, config.to_string())?;
         Ok(path)
+    }
+
+    /// A token of the account, made with further arguments of `kubectl create token`.
+    pub(crate) fn token(&self, more: &[&str]) -> Result<String> {
+        let words = ["create", "token", NAME, "--namespace", NAMESPACE];
+        Ok(self.cluster.kubectl(&[&words, more].concat())?.trim().to_owned())
     }
 
     /// An agent with its account, which has told everything when this returns.
@@ -83,13 +100,19 @@ impl Api {
 
     /// An agent with this kubeconfig.
     pub(crate) fn agent_with(&mut self, kubeconfig: &Path) -> Result<Agent<'_>> {
+        let node = self.cluster.node(1).name();
+        self.agent_of(&node, kubeconfig, &[])
+    }
+
+    /// An agent on the node that takes a Node object of this name for its own, with further arguments.
+    pub(crate) fn agent_of(&mut self, name: &str, kubeconfig: &Path, more: &[&str]) -> Result<Agent<'_>> {
         self.agents += 1;
         let log = self.cluster.run().directory().join(format!("logs/agent-{}.log", self.agents));
         let file = File::create(&log)?;
         let node = self.cluster.node(1);
         let mut command = node.place().command(penstock_binary()?);
-        command.args(["agent", "--node", &node.name(), "--source", "kubernetes", "--kubeconfig"]);
-        command.arg(kubeconfig).args(["--log", "penstock=debug"]);
+        command.args(["agent", "--node", name, "--source", "kubernetes", "--kubeconfig"]);
+        command.arg(kubeconfig).args(["--log", "penstock=debug"]).args(more);
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let process = Process::adopt(command.spawn().context("starting the agent")?, "the agent");
         Ok(Agent { api: self, process, log })
@@ -146,6 +169,20 @@ impl Agent<'_> {
             .with_context(|| format!("the agent's log:\n{}", self.said().unwrap_or_default()))
     }
 
+    /// Waits until one line of its log has all these words.
+    pub(crate) fn wait_said(&self, words: &[&str]) -> Result<()> {
+        wait_until(&format!("the agent's log has {words:?}"), LIMIT, || {
+            Ok(self.said()?.lines().any(|line| words.iter().all(|word| line.contains(word))))
+        })
+    }
+
+    /// The value of one of its metrics; 0 where it was not counted yet.
+    pub(crate) fn metric(&self, name: &str) -> Result<f64> {
+        let text = self.api.cluster.node(1).output(&["curl", "--silent", METRICS])?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        Ok(value.unwrap_or_default())
+    }
+
     /// Its log.
     pub(crate) fn said(&self) -> Result<String> {
         Ok(fs::read_to_string(&self.log)?)
@@ -153,6 +190,11 @@ impl Agent<'_> {
 
     /// Makes a Service `default/NAME` of one port with so many endpoints.
     pub(crate) fn service(&self, name: &str, endpoints: u8) -> Result<()> {
+        self.service_by(FIRST, name, endpoints)
+    }
+
+    /// The same by way of this API server.
+    pub(crate) fn service_by(&self, server: &str, name: &str, endpoints: u8) -> Result<()> {
         let addresses: Vec<_> =
             (1..=endpoints).map(|i| json!({"addresses": [format!("10.99.0.{i}")]})).collect();
         let slice = json!({
@@ -165,8 +207,9 @@ impl Agent<'_> {
             "spec": {"ipFamilies": ["IPv4"], "ports": [{"name": "http", "port": 80}]},
         });
         let list = json!({"apiVersion": "v1", "kind": "List", "items": [service, slice]});
-        self.api.cluster.apply(&list.to_string())?;
-        Ok(())
+        let server = format!("--server={server}");
+        let kubectl = self.api.cluster.kubectl_handle();
+        kubectl.feed(&["apply", "-f", "-", &server], &list.to_string()).map(drop)
     }
 
     /// Ends it.

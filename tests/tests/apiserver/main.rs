@@ -1,14 +1,18 @@
 //! The agent against a real API server that ends, hangs, forgets, refuses and is not who it should be. Needs root rights and the
 //! programs of Kubernetes.
 
+mod bad_input;
+mod credentials;
 mod fixture;
+mod own_node;
+mod two_servers;
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
 use penstock_tests::needs;
 use serde_json::json;
 
-use fixture::{NAME, api};
+use fixture::{FIRST, NAME, api};
 
 /// The Service that the API servers make for themselves.
 const OWN: &str = "default/kubernetes:https";
@@ -21,7 +25,7 @@ fn while_the_api_server_is_gone_everything_stays_and_then_what_changed_is_follow
     agent.service("stays", 3)?;
     agent.wait_backends("default/stays:http", Some(3))?;
     agent.api.server().end(Signal::SIGKILL)?;
-    agent.wait_problem(&["https://172.30.1.1:6443", "refused"])?;
+    agent.wait_problem(&[FIRST, "refused"])?;
     assert_eq!(agent.backends("default/stays:http")?, Some(3));
     assert_eq!(agent.backends(OWN)?, Some(1));
     agent.api.server().start()?;
@@ -66,7 +70,7 @@ fn an_api_server_that_hangs_is_noticed_and_its_problem_clears_once_it_goes_on() 
     agent.service("hangs", 2)?;
     agent.wait_backends("default/hangs:http", Some(2))?;
     agent.api.server().pause()?;
-    let noticed = agent.wait_problem(&["https://172.30.1.1:6443", "no connection within"]);
+    let noticed = agent.wait_problem(&[FIRST, "no connection within"]);
     agent.api.server().resume()?;
     noticed?;
     agent.wait_well()?;
@@ -148,6 +152,6 @@ fn a_server_of_another_authority_is_refused_by_name() -> Result<()> {
     let other = api.cluster.run().directory().join("pki/admin.crt");
     let kubeconfig = api.kubeconfig(Some(&other))?;
     let agent = api.agent_with(&kubeconfig)?;
-    agent.wait_problem(&["https://172.30.1.1:6443", "certificate is not accepted"])?;
+    agent.wait_problem(&[FIRST, "certificate is not accepted"])?;
     agent.end()
 }
