@@ -32,7 +32,8 @@ fn wanted(world: &World) -> Result<Services> {
                             .as_array()
                             .into_iter()
                             .flatten()
-                            .any(|of| of["name"] == port["name"])
+                            // A port without a name has none in a Service, and an empty one in a slice.
+                            .any(|of| text(&of["name"]) == text(&port["name"]))
                 };
                 let ready = |slice: &Value| {
                     let endpoints = slice["endpoints"].as_array().into_iter().flatten();
