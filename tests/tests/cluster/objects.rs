@@ -1,6 +1,7 @@
 //! Objects as a user writes them.
 
 use anyhow::{Context, Result};
+pub(crate) use penstock_tests::cluster::dual_stack_service as service;
 use penstock_tests::probe;
 use serde_json::{Value, json};
 
@@ -82,23 +83,6 @@ impl Namespace {
             },
         })
     }
-}
-
-/// A Service in both families for the pods with this label `app`: port 80, over TCP and UDP.
-pub(crate) fn service(name: &str, app: &str, tcp: u16, udp: u16) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": { "name": name },
-        "spec": {
-            "ipFamilyPolicy": "RequireDualStack",
-            "selector": { "app": app },
-            "ports": [
-                { "name": "tcp", "port": 80, "protocol": "TCP", "targetPort": tcp },
-                { "name": "udp", "port": 80, "protocol": "UDP", "targetPort": udp },
-            ],
-        },
-    })
 }
 
 /// Adds the fields of one object to another.

@@ -8,7 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use penstock_tests::cluster::addresses::{API_PORT, control_plane};
-use penstock_tests::cluster::{Cluster, MANIFESTS, NAMESPACE, Node, Options, Proxy, until};
+use penstock_tests::cluster::{
+    Cluster, MANIFESTS, NAMESPACE, Node, Options, Proxy, dual_stack_service, until,
+};
 use penstock_tests::lab::{Family, Place, Process, Runs};
 use penstock_tests::probe::{Ask, Serve, Style};
 use serde_json::{Value, json};
@@ -48,7 +50,7 @@ impl World {
             objects.push(pod(&format!("client-{node}"), "client", node, &image, None));
             objects.push(pod(&format!("{app}-1"), &app, node, &image, Some(HOST_PORT)));
             objects.push(pod(&format!("{app}-2"), &app, node, &image, None));
-            objects.push(service(&app));
+            objects.push(dual_stack_service(&app, &app, TARGET_PORT, TARGET_PORT));
         }
         cluster.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": objects }).to_string())?;
         cluster.kubectl(&["wait", "pods", "--all", "--for=condition=Ready", "--timeout=180s"])?;
@@ -152,20 +154,6 @@ fn pod(name: &str, app: &str, node: &str, image: &str, host_port: Option<u16>) -
             "nodeName": node,
             "terminationGracePeriodSeconds": 1,
             "containers": [{ "name": "pause", "image": image, "args": ["pause"], "ports": ports }],
-        },
-    })
-}
-
-fn service(name: &str) -> Value {
-    let port = |protocol: &str| json!({ "name": protocol.to_lowercase(), "port": PORT, "protocol": protocol, "targetPort": TARGET_PORT });
-    json!({
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": { "name": name },
-        "spec": {
-            "ipFamilyPolicy": "RequireDualStack",
-            "selector": { "app": name },
-            "ports": [port("TCP"), port("UDP")],
         },
     })
 }
