@@ -8,16 +8,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::build::{self, Profile};
+use crate::passed_on::PassedOn;
 use crate::upstream::{self, Group};
 use crate::{bpf, image, setup, shell, workspace};
-
-/// What the program gets.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Passed on; `--help` tells what there is
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    rest: Vec<String>,
-}
 
 /// The program, in the tests' crate.
 const PROGRAM: &str = "cluster";
@@ -31,15 +24,14 @@ const MANIFESTS: &str = "PENSTOCK_MANIFESTS";
 const PARTS: &[Group] = &[Group::Etcd, Group::Apiserver, Group::Kubernetes, Group::Containerd, Group::Images];
 
 /// Starts the program. `up` builds all that a cluster needs first; for the rest, what built the cluster is there.
-pub(crate) fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &PassedOn) -> Result<()> {
     if !shell::is_root() {
         bail!("a cluster is made of network namespaces and mounts: run this chore as root");
     }
-    let goes_up = args.rest.first().is_some_and(|verb| verb == "up");
-    let asks_for_help = args.rest.iter().any(|word| word == "--help" || word == "-h");
-    let mut command = if goes_up && !asks_for_help { prepared()? } else { Command::new(program()?) };
+    let goes_up = args.words.first().is_some_and(|verb| verb == "up");
+    let mut command = if goes_up && !args.ask_for_help() { prepared()? } else { Command::new(program()?) };
     // This process has nothing more to say: signals and the terminal are the program's.
-    Err(command.args(&args.rest).exec()).context("cannot start the program that makes clusters")
+    Err(command.args(&args.words).exec()).context("cannot start the program that makes clusters")
 }
 
 /// The program with all that a cluster needs, built.

@@ -11,6 +11,7 @@ mod fuzz;
 mod image;
 mod lint;
 mod oci;
+mod passed_on;
 mod pins;
 mod remap;
 mod setup;
@@ -24,6 +25,8 @@ mod workspace;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use passed_on::PassedOn;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Every chore of the project")]
@@ -48,20 +51,20 @@ enum Chore {
     Test(test::Args),
     /// Make a small cluster out of network namespaces and show Services at work
     #[command(disable_help_flag = true)]
-    Demo(show::Args),
+    Demo(PassedOn),
     /// Measure
     #[command(disable_help_flag = true)]
-    Bench(show::Args),
+    Bench(PassedOn),
     /// Run upstream's own network tests in real clusters, with Penstock and with kube-proxy
     #[command(disable_help_flag = true)]
-    E2e(show::Args),
+    E2e(PassedOn),
     /// Fuzz the datapath
     Fuzz(fuzz::Args),
     /// Boot other kernels and run packet tests and agent there
     Vm(vm::Args),
     /// Make a real Kubernetes on this machine, without Docker: up, kubectl, node, client, list, down
     #[command(disable_help_flag = true)]
-    Cluster(cluster::Args),
+    Cluster(PassedOn),
     /// Build a real Kubernetes for the lab: its programs, its tests and their images
     Upstream(upstream::Args),
 }

@@ -7,28 +7,24 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::build::{self, Profile};
+use crate::passed_on::PassedOn;
 use crate::upstream::Group;
 use crate::{bpf, cluster, setup, shell, test, workspace};
-
-/// What the program gets.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Passed on; `--help` tells what there is
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    rest: Vec<String>,
-}
 
 /// Tells the benchmark where the object of its yardsticks is.
 const YARDSTICKS_OBJECT: &str = "PENSTOCK_YARDSTICKS_OBJECT";
 
 /// The demo.
-pub(crate) fn demo(args: &Args) -> Result<()> {
+pub(crate) fn demo(args: &PassedOn) -> Result<()> {
     run("demo", args, [])
 }
 
 /// The benchmark, beside the minimal programs that it compares with; `bench cluster` needs a Kubernetes instead.
-pub(crate) fn bench(args: &Args) -> Result<()> {
-    if args.rest.iter().any(|word| word == "cluster") {
+pub(crate) fn bench(args: &PassedOn) -> Result<()> {
+    if args.ask_for_help() {
+        return run("bench", args, []);
+    }
+    if args.words.iter().any(|word| word == "cluster") {
         return run("bench", args, cluster::environment(&[])?);
     }
     let yardsticks = bpf::build(workspace::YARDSTICKS)?;
@@ -36,14 +32,17 @@ pub(crate) fn bench(args: &Args) -> Result<()> {
 }
 
 /// Upstream's own tests, against clusters made here.
-pub(crate) fn e2e(args: &Args) -> Result<()> {
+pub(crate) fn e2e(args: &PassedOn) -> Result<()> {
+    if args.ask_for_help() {
+        return run("e2e", args, []);
+    }
     run("e2e", args, cluster::environment(&[Group::E2e])?)
 }
 
 /// Builds all binaries optimised and runs the one of this name.
 fn run(
     name: &str,
-    args: &Args,
+    args: &PassedOn,
     environment: impl IntoIterator<Item = (&'static str, OsString)>,
 ) -> Result<()> {
     if !shell::is_root() {
@@ -54,7 +53,7 @@ fn run(
     build::binaries(Profile::Release, &object)?;
     let mut program = Command::new(build::artifact(Profile::Release, name)?);
     program
-        .args(&args.rest)
+        .args(&args.words)
         .env(build::OBJECT, object)
         .env(test::BINARY, build::binary(Profile::Release)?)
         .envs(environment);
