@@ -65,7 +65,7 @@ fn served(world: &World, pod: &str) -> Result<Services> {
 }
 
 /// Waits until every node's tables are what the cluster says.
-fn follows(world: &World) -> Result<()> {
+pub(crate) fn follows(world: &World) -> Result<()> {
     let pods = world.cluster.kubectl_handle().json(&["get", "pods", "--namespace", NAMESPACE])?;
     for pod in items(&pods)? {
         let name = text(&pod["metadata"]["name"]);

@@ -7,6 +7,7 @@
 
 mod api_server;
 mod kube_proxy;
+mod long_absence;
 mod rules;
 mod traffic;
 mod world;

@@ -28,17 +28,22 @@ impl Traffic {
     /// New connections, standing ones and datagrams, in both families: from every client to every Service, and from outside to
     /// a port of a node that leads to a pod without any Service.
     pub(crate) fn start(world: &World) -> Result<Self> {
+        Self::start_every(world, PAUSE_MS)
+    }
+
+    /// The same with this pause, in milliseconds, between a request and the next one.
+    pub(crate) fn start_every(world: &World, pause_ms: u64) -> Result<Self> {
         let mut loads = Vec::new();
         for (who, place) in &world.clients {
             for &target in &world.services {
                 for style in STYLES {
-                    let ask = patient(target, style);
+                    let ask = patient(target, style, pause_ms);
                     loads.push((*who, ask.clone(), place.load(&ask)?));
                 }
             }
         }
         for style in [Style::TcpEach, Style::TcpStanding] {
-            let ask = patient(SocketAddr::new(addresses::node(1).v4.into(), HOST_PORT), style);
+            let ask = patient(SocketAddr::new(addresses::node(1).v4.into(), HOST_PORT), style, pause_ms);
             let load = world.cluster.client().load(&ask)?;
             loads.push(("a client outside", ask, load));
         }
@@ -116,6 +121,6 @@ impl Traffic {
     }
 }
 
-fn patient(target: SocketAddr, style: Style) -> Ask {
-    Ask { timeout_ms: 10_000, ..Ask::new(target, style).every_ms(PAUSE_MS) }
+fn patient(target: SocketAddr, style: Style, pause_ms: u64) -> Ask {
+    Ask { timeout_ms: 10_000, ..Ask::new(target, style).every_ms(pause_ms) }
 }
