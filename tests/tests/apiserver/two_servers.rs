@@ -9,7 +9,7 @@ use penstock_tests::needs;
 use super::fixture::{Agent, Api, FIRST, SECOND, api};
 
 /// Changes that are made while a server ends.
-const CHANGES: u8 = 12;
+const CHANGES: u8 = 6;
 
 /// Makes Services by way of `stays`, one after the other, while `ends` ends, and waits until the agent has them all.
 fn changes_meanwhile(
