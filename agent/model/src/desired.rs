@@ -6,29 +6,9 @@
 
 use std::net::IpAddr;
 
-use penstock_abi::Protocol;
-use smol_str::SmolStr;
-
+use crate::port::DesiredPort;
 use crate::tables::{Family, Frontend};
 use crate::view::{Endpoint, Port, QualifiedName, Service, Slice};
-
-/// One port of one Service in one family: what has a service index.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct DesiredPort {
-    /// The port's name.
-    pub(crate) name: SmolStr,
-    pub(crate) family: Family,
-    pub(crate) protocol: Protocol,
-    /// Where it is reached, ascending. Never empty.
-    pub(crate) frontends: Box<[Frontend]>,
-}
-
-impl DesiredPort {
-    /// Whether both are the same port, wherever it is reached.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        (&self.name, self.protocol, self.family) == (&other.name, other.protocol, other.family)
-    }
-}
 
 /// The frontends that a Service claims, in no order that means anything.
 pub(crate) fn claims(service: &Service) -> impl Iterator<Item = Frontend> {
@@ -109,6 +89,7 @@ pub(crate) fn endpoints<'a>(
 
 #[cfg(test)]
 mod tests {
+    use penstock_abi::Protocol;
     use smallvec::smallvec;
 
     use super::*;

@@ -28,6 +28,7 @@ mod facts;
 pub mod memory;
 pub mod objects;
 mod plan;
+mod port;
 mod reuse;
 mod routing;
 pub mod tables;

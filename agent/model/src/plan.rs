@@ -11,7 +11,7 @@ use ipnetwork::IpNetwork;
 use penstock_abi::{EmptySet, MEMBER_CLUSTER, Selection, SetKind, maps};
 
 use crate::applied::Applied;
-use crate::desired::DesiredPort;
+use crate::port::DesiredPort;
 use crate::routing::{self, Routing};
 use crate::tables::{Backend, Family, Frontend, Op, TableError};
 

@@ -19,8 +19,8 @@ use penstock_abi::Protocol;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
-use crate::desired::DesiredPort;
 use crate::objects::{Event, Kind, Object, ObjectKey, Timestamp, TriggerTime};
+use crate::port::OwnedPort;
 use crate::tables::{Family, PerFamily};
 use crate::warning::Warning;
 use name::NameParts;
@@ -82,13 +82,6 @@ impl ServiceView {
     fn is_empty(&self) -> bool {
         self.service.is_none() && self.slices.is_empty() && self.kept.is_empty() && self.ports.is_empty()
     }
-}
-
-/// A port of a Service in one family, and its service index, once it has one.
-#[derive(Debug)]
-pub(crate) struct OwnedPort {
-    pub(crate) port: DesiredPort,
-    pub(crate) index: Option<u32>,
 }
 
 /// What a Node says of the ways to it.

@@ -20,13 +20,17 @@ pub(super) fn mark_used(build: &Path) {
 
 /// Removes what was not used for [`KEPT`] from a folder of builds. What cannot be removed stays and is named.
 pub(super) fn prune(home: &Path) {
-    for entry in super::cache::files(home).unwrap_or_default() {
-        if entry.is_dir()
-            && let Err(error) = remove_unused(&entry)
-        {
+    for entry in folders(home) {
+        if let Err(error) = remove_unused(&entry) {
             eprintln!("an old build stays: {error:#}");
         }
     }
+}
+
+/// The folders in a folder; none where it is not there.
+fn folders(home: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(home).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 fn remove_unused(build: &Path) -> Result<()> {
@@ -72,7 +76,7 @@ mod tests {
     use std::path::Path;
     use std::time::{Duration, SystemTime};
 
-    use super::{KEPT, mark_used, prune};
+    use super::{KEPT, folders, mark_used, prune};
 
     fn make(home: &Path, name: &str, age: Duration) {
         let build = home.join(name);
@@ -82,9 +86,8 @@ mod tests {
     }
 
     fn builds(home: &Path) -> BTreeSet<String> {
-        let entries = super::super::cache::files(home).unwrap();
-        let folders = entries.iter().filter(|entry| entry.is_dir());
-        folders.map(|folder| folder.file_name().unwrap().to_string_lossy().into_owned()).collect()
+        let folders = folders(home);
+        folders.iter().map(|folder| folder.file_name().unwrap().to_string_lossy().into_owned()).collect()
     }
 
     const OLD: Duration = KEPT.saturating_add(Duration::from_secs(60));

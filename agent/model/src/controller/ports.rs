@@ -2,10 +2,11 @@
 
 use super::Controller;
 use crate::applied::Applied;
-use crate::desired::{self, DesiredPort};
+use crate::desired;
 use crate::plan;
+use crate::port::{DesiredPort, OwnedPort};
 use crate::tables::{Op, TableError, Tables};
-use crate::view::{Extent, OwnedPort, QualifiedName};
+use crate::view::{Extent, QualifiedName};
 
 impl<T: Tables> Controller<T> {
     /// Brings the ports of a Service up to date with what it says and which of its claims are granted. A port that stays

@@ -7,7 +7,8 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use tokio::time::timeout;
 
-use super::trouble::{Trouble, cause};
+use super::causes::cause;
+use super::trouble::Trouble;
 
 /// Lines as they come. Holds no more than the longest line and what was read ahead.
 pub(super) struct Lines {

@@ -13,6 +13,7 @@
 //! - The agent's way does not lead through the Service that it implements, where it is told another (`--apiserver`).
 
 mod backoff;
+mod causes;
 mod client;
 mod gathering;
 mod lines;

@@ -19,7 +19,7 @@ use kube::client::Body;
 use tokio::time::timeout;
 use tower::{BoxError, Service};
 
-use super::trouble::chain;
+use super::causes::chain;
 
 /// How long a server that failed is left out while there are others.
 const LEFT_OUT: Duration = Duration::from_secs(30);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use kube::core::Status;
 
+use super::causes::{cause, chain};
 use super::resource::Resource;
 use super::servers::Unreachable;
 
@@ -93,28 +94,6 @@ pub(super) fn message(body: &[u8]) -> String {
         Ok(status) if !status.message.is_empty() => status.message,
         _ => String::from_utf8_lossy(body.get(..200).unwrap_or(body)).trim().to_owned(),
     }
-}
-
-/// What the client says is wrong, without its name for where it came from.
-pub(super) fn cause(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Service(error) => chain(&**error),
-        error => chain(error),
-    }
-}
-
-/// An error and what led to it, each said once.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]
