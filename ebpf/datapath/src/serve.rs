@@ -12,9 +12,10 @@ use crate::report::{began, dropped};
 use crate::rewrite::{age, rewrite};
 use crate::steer::{Hook, Verdict, steer};
 use crate::tables::{NodeTables, Tables};
-use crate::track::{Halves, Path, follow, open};
+use crate::track::{Halves, Path, follow, open, taken};
 
-/// Translates a packet of a flow, or one that begins a flow to a Service. `None`: it is neither.
+/// Translates a packet of a flow, or one that begins a flow: to a Service, or straight to a backend whose answers would be taken
+/// for another flow's. `None`: it is neither.
 #[inline(always)]
 pub(crate) fn serve<F: Family>(
     packet: &mut impl Packet,
@@ -33,8 +34,15 @@ pub(crate) fn serve<F: Family>(
         }
         let key = &parsed.key;
         let frontend = FrontendKey::cluster(key.dst, key.dport, key.protocol);
-        let Some(service) = tables.frontend(&frontend) else { return Ok(None) };
-        if let Some(backend) = open(tables, parsed, service)? {
+        let Some(service) = tables.frontend(&frontend) else {
+            if !parsed.flags.opens() {
+                return Ok(None);
+            }
+            let Some(backend) = taken(tables, key) else { return Ok(None) };
+            open(tables, parsed, 0, backend)?;
+            continue;
+        };
+        if let Some(backend) = open(tables, parsed, service, 0)? {
             began::<F>(tables, || *key, service, backend);
         }
     }

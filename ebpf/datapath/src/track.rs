@@ -10,12 +10,15 @@
 //! to a connection that the client made straight to the same backend, which is not tracked, and from those to the same
 //! client port through another frontend. The way back is inserted only where there is none: a port that is taken gives
 //! way to another one.
+//!
+//! The one exception are flows that were taken over from kube-proxy: they keep their client's port. So a connection straight
+//! to a backend whose answers such a flow would take for its own ([`taken`]) is made a flow too, with a port of its own.
 
 use penstock_abi::{
     Addr, Counter, Flow, FlowKey, FlowKind, NextHop, Port, Protocol, Reason, TcpState, timeout,
 };
 
-use crate::balance::choose;
+use crate::balance::{Chosen, choose};
 use crate::family::Family;
 use crate::headers::TcpFlags;
 use crate::parse::Parsed;
@@ -207,8 +210,24 @@ fn heal<F: Family, T: Tables<F>>(tables: &T, key: &FlowKey<F::Addr>, cell: T::Fl
     }
 }
 
-/// Begins a flow to a backend of `service`, whose index it gives; `None` where another packet of the same flow, on another
-/// CPU, was faster. Either way [`follow`] finds the flow afterwards.
+/// The backend to which a connection is about to be opened by its own address, if the answers would be taken for those of a
+/// flow.
+///
+/// A function of its own, as [`open`] is.
+#[inline(never)]
+pub(crate) fn taken<F: Family, T: Tables<F>>(tables: &T, key: &FlowKey<F::Addr>) -> Option<u32> {
+    let back = key.reversed();
+    let flow = tables.flow(&back)?.read();
+    if flow.tag != back.tag() || flow.kind != FlowKind::Reverse as u8 {
+        return None;
+    }
+    // What is no member is sent no new connection here.
+    let backend = tables.backend(flow.backend)?;
+    (backend.generation == flow.generation && backend.member != 0).then_some(flow.backend)
+}
+
+/// Begins a flow to `backend` or, where that is 0, to one of `service`, and gives its index; `None` where another packet of the
+/// same flow, on another CPU, was faster. Either way [`follow`] finds the flow afterwards.
 ///
 /// A function of its own, so that its frame is not on the stack of packets of flows that are known.
 #[inline(never)]
@@ -216,9 +235,14 @@ pub(crate) fn open<F: Family, T: Tables<F>>(
     tables: &T,
     packet: &Parsed<F>,
     service: u32,
+    backend: u32,
 ) -> Result<Option<u32>, Reason> {
     let key = &packet.key;
-    let chosen = choose(tables, service)?;
+    let chosen = if backend == 0 {
+        choose(tables, service)?
+    } else {
+        Chosen { index: backend, backend: tables.backend(backend).ok_or(Reason::BrokenTables)? }
+    };
     let backend = &chosen.backend;
     let mut back = FlowKey {
         src: backend.addr,

@@ -99,7 +99,8 @@ impl<A: Addr> FlowTable<A> {
         Some(Element { elements: &self.elements, element })
     }
 
-    pub(super) fn insert(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Inserted {
+    /// Adds a flow where there is none of that key.
+    pub fn insert(&self, key: &FlowKey<A>, flow: &Flow<A>) -> Inserted {
         if self.index.borrow().contains_key(key) {
             return Inserted::Exists;
         }

@@ -180,6 +180,56 @@ fn one_client_port_reaches_one_backend_through_a_service_and_straight() {
 }
 
 #[test]
+fn a_connection_straight_to_a_backend_leaves_from_another_port_where_a_flow_has_its_answers() {
+    in_both_families(|mut stage| {
+        serve_locally(&mut stage);
+        // Taken over from kube-proxy, with the client's own port.
+        let old = stage.request(TCP);
+        stage.adopt(old.tuple(), WEB * 10).expect("there is no other flow");
+        let direct = old.clone().to((stage.local(), TARGET));
+        let there = stage.send(Hook::PodIngress, &direct).tuple;
+        assert_eq!((there.src.0, there.dst), (stage.client(), (stage.local(), TARGET)));
+        assert!((1_024..32_768).contains(&there.src.1), "from port {}", there.src.1);
+        // Again, as a SYN that was lost is sent, and further packets.
+        for flags in [SYN, ACK] {
+            let sent = stage.send(Hook::PodIngress, &direct.clone().flags(flags));
+            sent.is(TO_POD, &direct.clone().flags(flags).with_tuple(there).hop_limit(63));
+        }
+        // The answers reach the client, each at the connection that it belongs to.
+        let kept = Tuple { dst: (stage.local(), TARGET), ..old.tuple() };
+        for (answered, asked) in [(there, direct.tuple()), (kept, old.tuple())] {
+            let answer = old.clone().with_tuple(answered.reversed()).flags(SYN | ACK);
+            let back = answer.clone().with_tuple(asked.reversed()).hop_limit(63);
+            stage.send(Hook::PodIngress, &answer).is(BACK, &back);
+        }
+        // None of this is the Service's.
+        assert_eq!(stage.node.service_count(WEB).flows, 0);
+    });
+}
+
+#[test]
+fn a_connection_straight_to_a_backend_is_left_alone_where_no_flow_has_its_answers() {
+    in_both_families(|mut stage| {
+        serve_locally(&mut stage);
+        let old = stage.request(TCP);
+        let direct = old.clone().to((stage.local(), TARGET));
+        let plain = |stage: &Stage, frame: &Frame| {
+            stage.send(Hook::PodIngress, frame).is(TO_POD, &frame.clone().hop_limit(63));
+        };
+        plain(&stage, &direct);
+        stage.adopt(old.tuple(), WEB * 10).expect("there is no other flow");
+        // From another port, of a connection that is open already, or as a datagram.
+        plain(&stage, &direct.clone().from((stage.client(), 40_001)));
+        plain(&stage, &direct.clone().flags(ACK));
+        plain(&stage, &stage.request(UDP).to((stage.local(), TARGET)));
+        // To what takes no new connections.
+        stage.change_backend(WEB * 10, |target| target.member = false);
+        plain(&stage, &direct);
+        assert_eq!(stage.flows().len(), 2);
+    });
+}
+
+#[test]
 fn a_client_that_is_its_own_backend_hears_from_the_service() {
     in_both_families(|mut stage| {
         stage.service(WEB, stage.vip(), &[(stage.client(), TO_CLIENT)]);

@@ -107,7 +107,9 @@ impl Model {
             return Ok(Some(way));
         }
         let Some(service) = plan.frontends.get(&(tuple.dst.0, tuple.dst.1, tuple.protocol)) else {
-            return Ok(None);
+            let Some(backend) = self.answered_by_a_flow(plan, anatomy, tuple) else { return Ok(None) };
+            self.begin(plan, tuple, &[backend], seen);
+            return Ok(self.follow(plan, anatomy, false));
         };
         let (set, empty) = plan.sets.get(service).ok_or(Reason::BrokenTables)?;
         if set.is_empty() {
@@ -118,6 +120,14 @@ impl Model {
         }
         self.begin(plan, tuple, set, seen);
         Ok(self.follow(plan, anatomy, false))
+    }
+
+    /// The backend to which a connection begins by its own address, where the answers would be taken for those of a flow.
+    fn answered_by_a_flow(&self, plan: &Plan, anatomy: &Anatomy, tuple: Tuple) -> Option<u32> {
+        let opens = anatomy.protocol == TCP && anatomy.flags & (SYN | ACK) == SYN;
+        let flow = self.flows.get(&tuple.reversed()).filter(|flow| opens && flow.is_reverse)?;
+        let target = plan.backends.get(&(tuple.src.0.is_ipv6(), flow.backend))?;
+        (target.member && target.generation == flow.generation).then_some(flow.backend)
     }
 
     /// Takes over a flow that has just begun, and holds its choices against what is allowed.

@@ -96,7 +96,7 @@ impl Scene {
     }
 
     fn step(&mut self, script: &mut Script<'_>) -> Option<()> {
-        match script.below(18)? {
+        match script.below(20)? {
             0..=4 => {
                 let frame = self.fresh(script)?;
                 self.send(script, frame.bytes(), frame.sum)
@@ -138,6 +138,7 @@ impl Scene {
                 self.stage.change_backend(index, |target| target.generation += 1);
                 Some(())
             }
+            18 => self.adopt(script),
             _ => {
                 let frame = self.fresh(script)?;
                 let mut bytes = frame.bytes();
@@ -178,6 +179,17 @@ impl Scene {
         }
         let empty = script.pick(&[EmptySet::Refuse, EmptySet::Drop])?;
         self.stage.set(service, &members, empty);
+        Some(())
+    }
+
+    /// A connection that kube-proxy began becomes a flow.
+    fn adopt(&mut self, script: &mut Script<'_>) -> Option<()> {
+        self.stage.is_v6 = script.pick(&[false, true])?;
+        let src = (self.stage.client(), script.pick(&[40_000, 40_001])?);
+        let protocol = script.pick(&[TCP, UDP])?;
+        let backend = script.pick(&[10, 11, 12])?;
+        let request = Tuple { src, dst: (self.stage.vip(), PORT), protocol };
+        self.model.flows.extend(self.stage.adopt(request, backend).into_iter().flatten());
         Some(())
     }
 

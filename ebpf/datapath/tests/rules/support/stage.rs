@@ -258,6 +258,47 @@ impl Stage {
         }
     }
 
+    /// Makes a flow with the client's own port to a backend, as the agent does with a connection that kube-proxy began; gives both
+    /// halves, or nothing where one of them would have the place of another flow's.
+    pub(crate) fn adopt(&self, request: Tuple, backend: u32) -> Option<[(Tuple, Half); 2]> {
+        let target = self.plan.backends[&(request.src.0.is_ipv6(), backend)];
+        let there = Half {
+            to: Tuple { dst: target.at, ..request },
+            is_reverse: false,
+            backend,
+            generation: target.generation,
+            client_hop: self.plan.pods.get(&request.src.0).copied().unwrap_or(0),
+            last_seen: self.node.clock.get(),
+            state: 0,
+        };
+        let back = Half { to: request.reversed(), is_reverse: true, ..there };
+        let halves = [(request, there), (there.to.reversed(), back)];
+        if halves.iter().any(|(tuple, _)| self.flow(*tuple).is_some()) {
+            return None;
+        }
+        for (tuple, half) in halves {
+            in_family!(tuple.src.0.is_ipv6(), F => {
+                let (key, to) = (key(tuple), key::<<F as penstock_datapath::Family>::Addr>(half.to));
+                let flow = Flow {
+                    tag: key.tag(),
+                    src: to.src,
+                    dst: to.dst,
+                    sport: to.sport,
+                    dport: to.dport,
+                    backend,
+                    generation: half.generation,
+                    client_hop: half.client_hop,
+                    last_seen: half.last_seen,
+                    kind: half.is_reverse.into(),
+                    state: half.state,
+                    _pad: 0,
+                };
+                self.node.family::<F>().flows.insert(&key, &flow);
+            });
+        }
+        Some(halves)
+    }
+
     /// Changes a backend in place.
     pub(crate) fn change_backend(&mut self, index: u32, change: impl FnOnce(&mut Target)) {
         let mut target = self.plan.backends[&(self.is_v6, index)];
