@@ -47,6 +47,8 @@ pub struct Connection {
     pub seen: SocketAddr,
     /// Whether there was an answer.
     pub answered: bool,
+    /// How long the kernel would remember it if nothing more came, in seconds.
+    pub left: u32,
     /// Whether the kernel translates its destination, or the client's port alone: so it does with one that would have the same
     /// answers as another.
     translated: bool,
@@ -218,9 +220,10 @@ fn ip(value: &[u8]) -> Option<IpAddr> {
 }
 
 /// A connection. `CTA_TUPLE_ORIG` is 1, `CTA_TUPLE_REPLY` 2, `CTA_STATUS` 3,
-/// `CTA_PROTOINFO` 4 with `CTA_PROTOINFO_TCP` 1 with `CTA_PROTOINFO_TCP_STATE` 1.
+/// `CTA_PROTOINFO` 4 with `CTA_PROTOINFO_TCP` 1 with `CTA_PROTOINFO_TCP_STATE` 1, `CTA_TIMEOUT` 7.
 fn parse(bytes: &[u8]) -> Option<Connection> {
     let (mut asked, mut answer, mut status, mut state, mut key) = (None, None, 0, 0, &[][..]);
+    let mut left = 0;
     for (kind, value, whole) in attributes(bytes) {
         match kind {
             1 => (asked, key) = (tuple(value), whole),
@@ -231,6 +234,7 @@ fn parse(bytes: &[u8]) -> Option<Connection> {
                 let found = tcp.and_then(|(_, tcp, _)| attributes(tcp).find(|(kind, ..)| *kind == 1));
                 state = found.and_then(|(_, state, _)| state.first().copied()).unwrap_or_default();
             }
+            7 => left = u32::from_be_bytes(*value.first_chunk()?),
             _ => {}
         }
     }
@@ -244,6 +248,7 @@ fn parse(bytes: &[u8]) -> Option<Connection> {
         server,
         seen,
         answered: status & SEEN_REPLY != 0,
+        left,
         translated: status & DST_NAT != 0 || moved,
         state,
         tuple: key.to_vec(),
@@ -282,6 +287,7 @@ mod tests {
             tuple_of(2, [10, 2, 0, 2], [10, 1, 0, 2], [8_080, 40_000]),
             attribute(3, &status.to_be_bytes()),
             attribute(0x8004, &tcp),
+            attribute(7, &29_u32.to_be_bytes()),
         ]
         .concat()
     }
@@ -295,6 +301,7 @@ mod tests {
             ["10.1.0.2:40000", "10.96.0.1:80", "10.2.0.2:8080", "10.1.0.2:40000"]
         );
         assert!(connection.answered && connection.is_open() && !connection.is_half_closed());
+        assert_eq!(connection.left, 29);
         assert_eq!(connection.tuple, tuple_of(1, [10, 1, 0, 2], [10, 96, 0, 1], [40_000, 80]));
     }
 

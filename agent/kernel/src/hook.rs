@@ -50,11 +50,14 @@ impl Hook {
         Self::Getpeername6,
         Self::Recvmsg4,
         Self::Recvmsg6,
-        Self::Sendmsg4,
-        Self::Sendmsg6,
         Self::Connect4,
         Self::Connect6,
+        Self::Sendmsg4,
+        Self::Sendmsg6,
     ];
+
+    /// Those among them that change where a socket sends that is open already, the last ones of [`Self::SOCKET`].
+    pub const OPEN_SOCKET: [Self; 2] = [Self::Sendmsg4, Self::Sendmsg6];
 
     /// The hooks of a pod's device, the way back first.
     pub const POD: [Self; 2] = [Self::PodEgress, Self::PodIngress];

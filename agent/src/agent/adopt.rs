@@ -10,7 +10,9 @@ use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Result;
-use penstock_abi::{Addr, Backend, Flow, FlowKey, FlowKind, NextHopKind, Plain, Port, Protocol, TcpState};
+use penstock_abi::{
+    Addr, Backend, Flow, FlowKey, FlowKind, NextHopKind, Plain, Port, Protocol, TcpState, timeout,
+};
 use penstock_kernel::Tables;
 use penstock_kernel::conntrack::{self, Connection};
 use penstock_kernel::flows;
@@ -95,10 +97,12 @@ where
         // One that no Service names any more is still reached by the kernel's routing.
         let (index, backend) =
             known.get(&(server.0, server.1, connection.protocol)).copied().unwrap_or_default();
-        let Some(halves) = halves(connection, hop, index, backend.generation) else { continue };
-        for (key, flow) in halves {
-            flows.insert_new(&key, &flow)?;
+        let Some([(key, flow), back]) = halves(connection, hop, index, backend.generation) else { continue };
+        if !flows.insert_new(&key, &flow)? {
+            // It was taken over before, or has chosen anew meanwhile.
+            continue;
         }
+        flows.insert_new(&back.0, &back.1)?;
         let way = tables.next_hops.read(backend.next_hop)?.kind();
         if !matches!(way, NextHopKind::Local | NextHopKind::Direct) {
             // Translated by us, its packets go through the kernel's tracking, which would give them another port than the
@@ -124,6 +128,11 @@ fn halves<A: Addr>(
     };
     let there = key(connection.client, connection.asked)?;
     let back = key(connection.server, connection.seen)?;
+    // It is kept for as long as the kernel would keep it, so that what nobody uses any more is in nobody's way for long: the kernel
+    // forgets a question and its one answer sooner than we do.
+    let (state, now) = (state(connection), flows::now());
+    let spent = timeout::idle(protocol, state).saturating_sub(timeout::seconds(connection.left.into()));
+    let last_seen = now.saturating_sub(spent);
     let flow = |key: &FlowKey<A>, other: &FlowKey<A>, kind: FlowKind| Flow {
         tag: key.tag(),
         src: other.dst,
@@ -133,9 +142,9 @@ fn halves<A: Addr>(
         backend,
         generation,
         client_hop,
-        last_seen: flows::now(),
+        last_seen,
         kind: kind as u8,
-        state: state(connection),
+        state,
         _pad: 0,
     };
     Some([(there, flow(&there, &back, FlowKind::Forward)), (back, flow(&back, &there, FlowKind::Reverse))])

@@ -107,14 +107,14 @@ impl Attachments {
         self.done.get(&(hook, device.ifindex)) == Some(&device.name)
     }
 
-    /// Attaches the hooks of sockets below the group; without one, detaches them.
+    /// Attaches these hooks of sockets below the group, in their order; without one, detaches them.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub(super) fn sockets(&self, programs: &Programs, cgroup: Option<&Path>) -> Result<()> {
+    pub(super) fn sockets(&self, programs: &Programs, cgroup: Option<&Path>, hooks: &[Hook]) -> Result<()> {
         match cgroup {
             Some(cgroup) => {
-                for hook in Hook::SOCKET {
+                for &hook in hooks {
                     self.attacher
                         .attach_cgroup(programs, hook, cgroup)
                         .with_context(|| format!("attach program {hook} to cgroup {}", cgroup.display()))?;
@@ -122,7 +122,7 @@ impl Attachments {
             }
             None => {
                 // The way there goes before the way back.
-                for hook in Hook::SOCKET.into_iter().rev() {
+                for &hook in hooks.iter().rev() {
                     self.attacher
                         .detach_cgroup(hook, None)
                         .with_context(|| format!("detach program {hook}"))?;

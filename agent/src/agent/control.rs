@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 use penstock_kernel::node::NodeNet;
 use penstock_kernel::routes::Route;
-use penstock_kernel::{Hook, sys};
+use penstock_kernel::{Hook, Tables, sys};
 use penstock_model::objects::{Event, Kind, TriggerTime};
 use penstock_model::tables::{Family, TableError};
 use penstock_model::{Controller, Reclaimed, Report};
@@ -84,7 +84,7 @@ impl<'a> Control<'a> {
         started.status.servers.clone_from(&listeners.borrow_and_update());
         let serving = started.restored;
         if serving {
-            attach_everywhere(started).await?;
+            attach_everywhere(started, &Hook::SOCKET).await?;
         }
         let tables = started.take_tables()?;
         let readers = tables.readers();
@@ -272,10 +272,13 @@ impl<'a> Control<'a> {
             if let Err(error) = adopt::prepare(self.controller.tables().kernel()) {
                 tracing::warn!("closed connections of kube-proxy's: {error:#}");
             }
-            match attach_everywhere(self.started).await {
+            let hooks: Vec<_> =
+                Hook::SOCKET.into_iter().filter(|hook| !Hook::OPEN_SOCKET.contains(hook)).collect();
+            match attach_everywhere(self.started, &hooks).await {
                 Ok(()) => {
                     // Between the sockets, so that kube-proxy gets no new connection, and the devices.
-                    self.adopt();
+                    adopt(self.controller.tables().kernel());
+                    self.adopting = true;
                     self.serving = true;
                 }
                 Err(error) => failures.push(format!("{error:#}")),
@@ -290,9 +293,16 @@ impl<'a> Control<'a> {
             let wanted = Wanted::new(net, [found.v4, found.v6].into_iter().flatten(), egress);
             attachments.attach_wanted(programs, &wanted, &mut failures).await;
             if self.adopting && failures.is_empty() {
-                self.adopting = false;
+                // What has begun meanwhile.
+                adopt(self.controller.tables().kernel());
                 if let Err(error) = adopt::release(self.controller.tables().kernel()) {
                     tracing::warn!("connections of kube-proxy's: {error:#}");
+                }
+                // A socket that is open already sends straight to a backend from the same port from now on. While the kernel still knew
+                // its former way, it would give it another port, and not see the answers.
+                match attachments.sockets(programs, cgroup.as_deref(), &Hook::OPEN_SOCKET) {
+                    Ok(()) => self.adopting = false,
+                    Err(error) => failures.push(format!("{error:#}")),
                 }
             }
             if self.converged {
@@ -300,16 +310,6 @@ impl<'a> Control<'a> {
             }
         }
         self.retry.set(PROGRAMS, failures, Instant::now());
-    }
-
-    /// Takes over what kube-proxy has begun. That this fails costs those connections, and nothing else.
-    fn adopt(&mut self) {
-        self.adopting = true;
-        match adopt::adopt(self.controller.tables().kernel()) {
-            Ok(0) => {}
-            Ok(adopted) => tracing::info!(adopted, "took over connections that the kernel translated"),
-            Err(error) => tracing::warn!("open connections of kube-proxy's may end: {error:#}"),
-        }
     }
 
     async fn follow_routes(&mut self) {
@@ -404,11 +404,20 @@ fn trigger_time(time: SystemTime) -> TriggerTime {
     TriggerTime(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// Lets our programs run at the sockets and wherever an earlier agent had its own, then removes what only those needed.
-async fn attach_everywhere(started: &mut Started) -> Result<()> {
+/// Takes over what kube-proxy has begun. That this fails costs those connections, and nothing else.
+fn adopt(tables: &Tables) {
+    match adopt::adopt(tables) {
+        Ok(0) => {}
+        Ok(adopted) => tracing::info!(adopted, "took over connections that the kernel translated"),
+        Err(error) => tracing::warn!("open connections of kube-proxy's may end: {error:#}"),
+    }
+}
+
+/// Lets our programs run at these hooks of sockets and wherever an earlier agent had its own, then removes what only those needed.
+async fn attach_everywhere(started: &mut Started, sockets: &[Hook]) -> Result<()> {
     let Started { attachments, programs, migration, net, cgroup, .. } = started;
     attachments.take_over(programs, net).await?;
-    attachments.sockets(programs, cgroup.as_deref())?;
+    attachments.sockets(programs, cgroup.as_deref(), sockets)?;
     let carried = migration.finish()?;
     if carried > 0 {
         tracing::info!(carried, "carried live connections over to new tables");

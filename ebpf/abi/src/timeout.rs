@@ -12,7 +12,8 @@ pub const fn stamp(monotonic_ns: u64) -> u32 {
     (monotonic_ns >> 30) as u32
 }
 
-const fn seconds(seconds: u64) -> u32 {
+/// So many seconds in units of the clock.
+pub const fn seconds(seconds: u64) -> u32 {
     stamp(seconds * 1_000_000_000)
 }
 

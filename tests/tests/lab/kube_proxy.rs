@@ -167,6 +167,9 @@ fn no_request_fails_and_no_connection_ends_while_an_agent_takes_over_from_kube_p
         }
         start(Style::TcpEach, Protocol::Tcp)?;
         start(Style::UdpConnected, Protocol::Udp)?;
+        for _ in 0..3 {
+            start(Style::UdpUnconnected, Protocol::Udp)?;
+        }
     }
     let more = |count| loads.iter().try_for_each(|(_, load)| load.wait_for_more(count));
     more(50).context("by kube-proxy's rules")?;
