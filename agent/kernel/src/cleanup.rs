@@ -18,7 +18,7 @@ pub struct Removed {
     pub maps: Vec<String>,
 }
 
-/// Detaches all programs, removes our routes, then the maps of every schema, and the folder of pins. The cgroup, where
+/// Detaches all programs, those of devices before those of sockets, removes our routes, then the maps of every schema, and the folder of pins. The cgroup, where
 /// given, and the devices of this network namespace are also searched for programs of ours that no pin names. Calling
 /// again goes on where an error ended it; with nothing left it does nothing.
 ///
@@ -32,7 +32,9 @@ pub struct Removed {
 pub async fn cleanup(pins: &Pins, cgroup: Option<&Path>) -> Result<Removed, Error> {
     let mut removed = Removed::default();
     let attacher = Attacher::new(pins, DeviceMode::Tcx);
-    for attachment in attacher.attached().await? {
+    let mut attached = attacher.attached().await?;
+    attached.sort_by_key(|attachment| place(attachment.hook));
+    for attachment in attached {
         match attachment.ifindex {
             Some(ifindex) => attacher.detach_device(attachment.hook, ifindex).await?,
             None => attacher.detach_cgroup(attachment.hook, None)?,
@@ -45,7 +47,7 @@ pub async fn cleanup(pins: &Pins, cgroup: Option<&Path>) -> Result<Removed, Erro
         }
     }
     if let Some(cgroup) = cgroup {
-        for hook in Hook::SOCKET {
+        for hook in Hook::SOCKET.into_iter().rev() {
             attacher.detach_cgroup(hook, Some(cgroup))?;
         }
     }
@@ -56,4 +58,29 @@ pub async fn cleanup(pins: &Pins, cgroup: Option<&Path>) -> Result<Removed, Erro
     removed.maps = list(&pins.base())?.into_iter().filter(|name| name != "links").collect();
     remove_folder(&pins.base())?;
     Ok(removed)
+}
+
+/// A hook's place in the order of detaching.
+///
+/// A socket that is no longer served sends to the Service itself. Were there still a program at its device, that would begin
+/// a connection there, and leave it in the middle when it goes in its turn. So the sockets come last, and of each kind the way there
+/// goes before the way back.
+fn place(hook: Hook) -> usize {
+    let attaching = Hook::SOCKET.into_iter().chain(Hook::UPLINK).chain(Hook::POD);
+    attaching.rev().position(|other| other == hook).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_of_devices_are_detached_before_those_of_sockets_and_the_way_there_before_the_way_back() {
+        let before = |one: Hook, other: Hook| place(one) < place(other);
+        assert!(before(Hook::PodIngress, Hook::PodEgress) && before(Hook::PodEgress, Hook::Sendmsg4));
+        assert!(
+            before(Hook::UplinkEgress, Hook::UplinkIngress) && before(Hook::UplinkIngress, Hook::Connect6)
+        );
+        assert!(before(Hook::Connect4, Hook::Recvmsg4) && before(Hook::Connect4, Hook::Getpeername6));
+    }
 }
