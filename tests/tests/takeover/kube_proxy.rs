@@ -37,8 +37,14 @@ fn there_and_back(mode: Mode, remover: Remover) -> Result<()> {
     traffic.step("beside kube-proxy");
     world.apply("beside-kube-proxy")?;
     traffic.goes_on()?;
+    let rule = match mode {
+        Mode::Iptables => "iptables-legacy-save *nat :KUBE-SERVICES",
+        Mode::IptablesNft => "iptables-nft-save *nat :KUBE-SERVICES",
+        Mode::Nftables => "table ip kube-proxy {",
+    };
     for node in nodes {
         assert_eq!(answer(node, MODE)?, format!("200 {}", mode.name()), "on {}", node.name());
+        assert!(Rules::of(node)?.have(rule), "{rule} is not on {}", node.name());
     }
 
     traffic.step("in place of kube-proxy");
@@ -97,6 +103,12 @@ fn there_and_back(mode: Mode, remover: Remover) -> Result<()> {
 fn no_request_fails_from_kube_proxy_with_iptables_to_penstock_and_back() -> Result<()> {
     needs!(Cluster);
     there_and_back(Mode::IptablesNft, Remover::Agents)
+}
+
+#[test]
+fn no_request_fails_from_kube_proxy_with_legacy_iptables_to_penstock_and_back() -> Result<()> {
+    needs!(Cluster);
+    there_and_back(Mode::Iptables, Remover::Agents)
 }
 
 #[test]

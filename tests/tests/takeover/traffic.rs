@@ -1,4 +1,4 @@
-//! Requests that run throughout a test. None may fail, but for a lost datagram.
+//! Requests that run throughout a test. None may fail.
 
 use std::net::SocketAddr;
 
@@ -12,9 +12,6 @@ use super::world::{HOST_PORT, World};
 /// Between a request and the next one.
 const PAUSE_MS: u64 = 50;
 const STYLES: [Style; 4] = [Style::TcpEach, Style::TcpStanding, Style::UdpConnected, Style::UdpUnconnected];
-/// Datagrams that each socket may lose: one that is under way in the moment in which programs are attached can pass the old way
-/// there and the new way back.
-const LOST: usize = 1;
 /// More failures say no more.
 const SHOWN: usize = 12;
 
@@ -89,10 +86,6 @@ impl Traffic {
     fn check(&self, answers: &[(&'static str, &Ask, Vec<Answer>)]) -> Result<()> {
         let mut failures = Vec::new();
         for (who, ask, answers) in answers {
-            let datagrams = matches!(ask.style, Style::UdpConnected | Style::UdpUnconnected);
-            if datagrams && answers.iter().filter(|answer| !answer.is_ok()).count() <= LOST {
-                continue;
-            }
             for (number, answer) in answers.iter().enumerate().filter(|(_, answer)| !answer.is_ok()) {
                 failures.push(format!(
                     "{}: {who} asks {}, {:?}, request {number} of {}: {answer:?}",
