@@ -35,7 +35,8 @@ pub(crate) fn serve<F: Family>(
         let key = &parsed.key;
         let frontend = FrontendKey::cluster(key.dst, key.dport, key.protocol);
         let Some(service) = tables.frontend(&frontend) else {
-            if !parsed.flags.opens() {
+            // At the way out it may be one that was given its port on the way in.
+            if hook == Hook::Egress || !parsed.flags.opens() {
                 return Ok(None);
             }
             let Some(backend) = taken(tables, key) else { return Ok(None) };

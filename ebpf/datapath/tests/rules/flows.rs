@@ -208,6 +208,18 @@ fn a_connection_straight_to_a_backend_leaves_from_another_port_where_a_flow_has_
 }
 
 #[test]
+fn a_connection_that_was_translated_where_it_came_in_goes_out_as_it_is() {
+    in_both_families(|mut stage| {
+        stage.service(WEB, stage.vip(), &[(stage.remote(), TO_REMOTE)]);
+        let request = stage.request(TCP);
+        let there = stage.send(Hook::PodIngress, &request).tuple;
+        let sent = request.with_tuple(there).hop_limit(63);
+        stage.send(Hook::UplinkEgress, &sent).passed(&sent);
+        assert_eq!(stage.flows().len(), 2);
+    });
+}
+
+#[test]
 fn a_connection_straight_to_a_backend_is_left_alone_where_no_flow_has_its_answers() {
     in_both_families(|mut stage| {
         serve_locally(&mut stage);

@@ -57,7 +57,9 @@ impl Model {
         let egress = matches!(input.hook, Hook::PodEgress | Hook::UplinkEgress);
         let may_travel = anatomy.hop_limit > 1;
         let way = match input.hook {
-            Hook::PodIngress | Hook::UplinkEgress if may_travel => self.serve(plan, &anatomy, seen),
+            Hook::PodIngress | Hook::UplinkEgress if may_travel => {
+                self.serve(plan, &anatomy, seen, input.hook)
+            }
             Hook::UplinkIngress if may_travel => Ok(self.follow(plan, &anatomy, true)),
             Hook::PodEgress => Ok(self.follow(plan, &anatomy, true)),
             _ => Ok(None),
@@ -101,13 +103,20 @@ impl Model {
     }
 
     /// The way of a packet that is a service's.
-    fn serve(&mut self, plan: &Plan, anatomy: &Anatomy, seen: Seen<'_>) -> Result<Option<Way>, Reason> {
+    fn serve(
+        &mut self,
+        plan: &Plan,
+        anatomy: &Anatomy,
+        seen: Seen<'_>,
+        hook: Hook,
+    ) -> Result<Option<Way>, Reason> {
         let Some(tuple) = anatomy.tuple() else { return Ok(None) };
         if let Some(way) = self.follow(plan, anatomy, false) {
             return Ok(Some(way));
         }
         let Some(service) = plan.frontends.get(&(tuple.dst.0, tuple.dst.1, tuple.protocol)) else {
-            let Some(backend) = self.answered_by_a_flow(plan, anatomy, tuple) else { return Ok(None) };
+            let backend = self.answered_by_a_flow(plan, anatomy, tuple);
+            let Some(backend) = backend.filter(|_| hook == Hook::PodIngress) else { return Ok(None) };
             self.begin(plan, tuple, &[backend], seen);
             return Ok(self.follow(plan, anatomy, false));
         };
