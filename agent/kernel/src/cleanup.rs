@@ -18,9 +18,9 @@ pub struct Removed {
     pub maps: Vec<String>,
 }
 
-/// Detaches all programs, those of devices before those of sockets, removes our routes, then the maps of every schema, and the folder of pins. The cgroup, where
-/// given, and the devices of this network namespace are also searched for programs of ours that no pin names. Calling
-/// again goes on where an error ended it; with nothing left it does nothing.
+/// Detaches all programs, those of devices before those of sockets, removes our routes, then the maps of every schema, and
+/// the folder of pins. The cgroup, where given, and the devices of this network namespace are also searched for programs of
+/// ours that no pin names. Calling again goes on where an error ended it; with nothing left it does nothing.
 ///
 /// Switches of the kernel stay as they are: others may rely on them by now. So does the mount of the bpffs.
 ///
