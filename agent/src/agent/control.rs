@@ -292,16 +292,20 @@ impl<'a> Control<'a> {
             let egress = |device: &_| cgroup.is_none() || attachments.has(Hook::UplinkEgress, device);
             let wanted = Wanted::new(net, [found.v4, found.v6].into_iter().flatten(), egress);
             attachments.attach_wanted(programs, &wanted, &mut failures).await;
-            if self.adopting && failures.is_empty() {
-                // What has begun meanwhile.
-                adopt(self.controller.tables().kernel());
-                if let Err(error) = adopt::release(self.controller.tables().kernel()) {
-                    tracing::warn!("connections of kube-proxy's: {error:#}");
+            if self.adopting {
+                let everywhere = failures.is_empty();
+                if everywhere {
+                    // What has begun meanwhile.
+                    adopt(self.controller.tables().kernel());
+                    if let Err(error) = adopt::release(self.controller.tables().kernel()) {
+                        tracing::warn!("connections of kube-proxy's: {error:#}");
+                    }
                 }
                 // A socket that is open already sends straight to a backend from the same port from now on. While the kernel still knew
-                // its former way, it would give it another port, and not see the answers.
+                // its former way, it would give it another port, and not see the answers. Where a device is without its program, that
+                // is the smaller harm: these sockets are not to wait for it.
                 match attachments.sockets(programs, cgroup.as_deref(), &Hook::OPEN_SOCKET) {
-                    Ok(()) => self.adopting = false,
+                    Ok(()) => self.adopting = !everywhere,
                     Err(error) => failures.push(format!("{error:#}")),
                 }
             }
