@@ -9,7 +9,7 @@ use super::addresses::{API_PORT, control_plane};
 use super::certificates::{Authority, Identity, write_secret};
 
 /// Where the API server of this port is.
-pub(crate) fn server(port: u16) -> String {
+pub fn server(port: u16) -> String {
     format!("https://{}:{port}", control_plane().v4)
 }
 

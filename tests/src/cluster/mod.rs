@@ -53,6 +53,7 @@ pub use daemon::Daemon;
 pub use images::{AGENT_IMAGE, IMAGES};
 pub use keeper::{Keep, keep};
 pub use kube_proxy::Mode;
+pub use kubeconfig::server;
 pub use kubectl::Kubectl;
 pub use node::{Node, place};
 pub use objects::dual_stack_service;

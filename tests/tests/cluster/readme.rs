@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use penstock_tests::cluster::addresses::{API_PORT, control_plane};
 use penstock_tests::cluster::{
-    self, AGENT_IMAGE, Cluster, MANIFESTS, NAMESPACE, Options, Proxy, TOOLS, until,
+    self, AGENT_IMAGE, Cluster, MANIFESTS, NAMESPACE, Options, Proxy, TOOLS, server, until,
 };
 use penstock_tests::lab::{Family, Runs as _};
 use penstock_tests::needs;
@@ -61,7 +61,7 @@ impl Desk {
         // The one thing that the reader is told to edit.
         let file = checkout.join("manifests/overlays/replace-kube-proxy/apiserver.env");
         let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-        let own = format!("https://{}:{API_PORT}", control_plane().v4);
+        let own = server(API_PORT);
         let edited = text.replace("https://api.cluster.example:6443", &own);
         ensure!(edited != text, "there is nothing to edit in {}", file.display());
         fs::write(&file, edited).with_context(|| format!("writing {}", file.display()))?;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
-use penstock_tests::cluster::addresses::{self, SECOND_API_PORT};
-use penstock_tests::cluster::{Proxy, until};
+use penstock_tests::cluster::addresses::SECOND_API_PORT;
+use penstock_tests::cluster::{Proxy, server, until};
 use penstock_tests::needs;
 use serde_json::{Value, json};
 
@@ -84,7 +84,7 @@ fn list(objects: impl IntoIterator<Item = [Value; 2]>) -> String {
 fn change_behind_all_backs(world: &World) -> Result<()> {
     let control_plane = world.cluster.control_plane();
     control_plane.start_second_api_server()?;
-    let server = format!("--server=https://{}:{SECOND_API_PORT}", addresses::control_plane().v4);
+    let server = format!("--server={}", server(SECOND_API_PORT));
     let kubectl = world.cluster.kubectl_handle();
     kubectl.run(&[&server, "delete", "service/goes", "endpointslice/goes-1"])?;
     let made = (1..=MADE).map(|i| by_hand(&format!("comes-{i}"), "10.99.0.2"));

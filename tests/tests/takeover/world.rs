@@ -7,9 +7,9 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, ensure};
-use penstock_tests::cluster::addresses::{API_PORT, control_plane};
+use penstock_tests::cluster::addresses::API_PORT;
 use penstock_tests::cluster::{
-    Cluster, MANIFESTS, NAMESPACE, Node, Options, Proxy, dual_stack_service, until,
+    Cluster, MANIFESTS, NAMESPACE, Node, Options, Proxy, dual_stack_service, server, until,
 };
 use penstock_tests::lab::{Family, Place, Process, Runs};
 use penstock_tests::probe::{Ask, Serve, Style};
@@ -137,7 +137,7 @@ fn copy_manifests(directory: PathBuf) -> Result<PathBuf> {
     let status = Command::new("cp").arg("-r").arg(&original).arg(&copy).status().context("starting cp")?;
     ensure!(status.success(), "copying {} failed", Path::new(&original).display());
     let file = copy.join("overlays/replace-kube-proxy/apiserver.env");
-    let text = format!("PENSTOCK_APISERVER=https://{}:{API_PORT}\n", control_plane().v4);
+    let text = format!("PENSTOCK_APISERVER={}\n", server(API_PORT));
     fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
     Ok(copy)
 }
