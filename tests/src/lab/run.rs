@@ -57,10 +57,9 @@ impl Run {
             .append(true)
             .open(self.groups_file())
             .context("opening the run's list of groups")?;
-        groups
-            .iter()
-            .try_for_each(|group| writeln!(file, "{}", group.display()))
-            .context("writing the run's list of groups")
+        let lines: String = groups.iter().map(|group| format!("{}\n", group.display())).collect();
+        // In one piece: nodes are made side by side, and what each writes stays together only within one call.
+        file.write_all(lines.as_bytes()).context("writing the run's list of groups")
     }
 
     /// What [`Run::record_groups`] was told.
@@ -183,6 +182,33 @@ mod tests {
         assert_eq!(run_of("pst-1234-2"), Some(run));
         assert_eq!(run_of("pst-kernel-test"), None);
         assert_eq!(run_of("cni-1234-2-n1"), None);
+    }
+
+    #[test]
+    fn groups_that_several_nodes_record_at_one_time_are_all_remembered() {
+        let run = Run::new();
+        fs::create_dir(run.directory()).unwrap();
+        let groups = |node: u32| -> Vec<PathBuf> {
+            (0..9)
+                .map(|tree| PathBuf::from(format!("/groups/{tree}/{}", run.name(&format!("n{node}")))))
+                .collect()
+        };
+        let mut expected: Vec<_> = (0..200).flat_map(groups).collect();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (run, groups) = (&run, &groups);
+                scope.spawn(move || {
+                    for node in (thread..200).step_by(4) {
+                        run.record_groups(&groups(node)).unwrap();
+                    }
+                });
+            }
+        });
+        let mut recorded = run.recorded_groups();
+        fs::remove_dir_all(run.directory()).unwrap();
+        recorded.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(recorded, expected);
     }
 
     #[test]
