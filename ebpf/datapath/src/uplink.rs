@@ -13,8 +13,10 @@ use crate::track::{Halves, follow};
 /// What arrives from other nodes: an answer to a flow of ours is translated back, and what is for a pod goes straight
 /// there; all else is the kernel's.
 ///
-/// What the pod answers takes the kernel's way. A netfilter rule that drops what conntrack saw the wrong half of, as kube-proxy has one
-/// (`ctstate INVALID`), so asks for the kernel's way in as well.
+/// What the pod answers takes the kernel's way. So what opens a connection does, too: one that conntrack has not seen begin it picks
+/// up from the answers, and drops one whenever two processors meet the first two at the same moment (`__nf_conntrack_confirm`).
+/// A netfilter rule that drops what conntrack saw the wrong half of, as kube-proxy has one (`ctstate INVALID`), asks for the
+/// kernel's way in of every packet.
 #[inline(always)]
 pub fn uplink_ingress<F: Family>(
     packet: &mut impl Packet,
@@ -28,7 +30,7 @@ pub fn uplink_ingress<F: Family>(
     };
     let outcome = match path {
         Some(path) => translate(packet, tables, &parsed, &path, Hook::Ingress),
-        None if tables.through_stack() => Ok(Verdict::Pass),
+        None if parsed.flags.opens() || tables.through_stack() => Ok(Verdict::Pass),
         None => forward(packet, tables, &parsed),
     };
     settle(packet, tables, &parsed, Hook::Ingress, outcome)

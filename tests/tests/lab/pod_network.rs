@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use penstock_tests::lab::{Family, Runs};
-use penstock_tests::probe::Ask;
+use penstock_tests::lab::{AgentOptions, Family, Lab, Runs};
+use penstock_tests::needs;
+use penstock_tests::probe::{Ask, Serve, Style};
 
 use crate::both_ways;
 use crate::fixture::{Fixture, HOST_PORT, STYLES, TARGET_PORT, served_by};
@@ -50,5 +51,32 @@ fn pods_reach_nodes(fixture: &Fixture) -> Result<()> {
             reaches(&fixture.client, SocketAddr::new(ip, HOST_PORT), &node.name())?;
         }
     }
+    Ok(())
+}
+
+/// The answers go by the kernel. Had it not seen their connections begin, it would take each for a new one, from its middle on, and
+/// lose a packet whenever two processors do so at the same moment.
+#[test]
+fn what_a_pod_answers_begins_no_connection_in_the_kernels_tracking() -> Result<()> {
+    needs!(Agent);
+    let lab = Lab::new(2)?;
+    let (client, server) = (lab.node(1).pod("client")?, lab.node(2).pod("server")?);
+    let _server = server.serve(&Serve::on("server", TARGET_PORT))?;
+    lab.start_agents(&AgentOptions::default())?;
+    let node = lab.node(2);
+    node.output(&[
+        "nft",
+        &format!(
+            "table inet seen {{ chain forward {{ type filter hook forward priority filter;
+               tcp sport {TARGET_PORT} ct state new counter; }}; }}"
+        ),
+    ])?;
+    for family in Family::BOTH {
+        let address = SocketAddr::new(server.ip(family), TARGET_PORT);
+        let ask = Ask::new(address, Style::TcpEach).times(5);
+        assert_eq!(served_by(&client, &ask)?, ["server"]);
+    }
+    let seen = node.output(&["nft", "list", "table", "inet", "seen"])?;
+    assert!(seen.contains("counter packets 0 bytes 0"), "{seen}");
     Ok(())
 }

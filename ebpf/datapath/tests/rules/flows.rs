@@ -3,7 +3,7 @@
 use penstock_abi::{Counter, Reason};
 use penstock_datapath::Verdict;
 
-use crate::support::frame::{ACK, Frame, SYN, TCP, UDP};
+use crate::support::frame::{ACK, FIN, Frame, RST, SYN, TCP, UDP};
 use crate::support::stage::*;
 use crate::support::wire::Tuple;
 
@@ -294,12 +294,28 @@ fn what_arrives_for_a_pod_is_the_kernels_where_netfilter_is_to_see_both_ways_and
         let request = stage.request(TCP);
         let there = stage.send(Hook::PodIngress, &request).tuple;
         let answer = request.clone().with_tuple(there.reversed()).flags(SYN | ACK);
-        let plain = request.clone().with_tuple(Tuple { src: (there.dst.0, 9), ..there.reversed() });
+        let plain = Tuple { src: (there.dst.0, 9), ..there.reversed() };
+        let plain = request.clone().with_tuple(plain).flags(ACK);
         for through_stack in [false, true] {
             stage.node.through_stack.set(through_stack);
             assert_eq!(stage.send(Hook::UplinkIngress, &answer).outcome, Ok(BACK));
             let expected = if through_stack { Verdict::Pass } else { BACK };
             assert_eq!(stage.send(Hook::UplinkIngress, &plain).outcome, Ok(expected));
+        }
+    });
+}
+
+#[test]
+fn what_opens_a_connection_from_elsewhere_takes_the_kernels_way_to_the_pod_and_the_rest_goes_straight_there()
+{
+    in_both_families(|stage| {
+        let opening = Frame::new(TCP, (stage.outside(), 40_000), (stage.local(), 80)).flags(SYN).payload(b"");
+        stage.send(Hook::UplinkIngress, &opening).passed(&opening);
+        // From a pod of this node the answers, too, never meet the kernel.
+        stage.send(Hook::PodIngress, &opening).is(TO_POD, &opening.clone().hop_limit(63));
+        for flags in [ACK, SYN | ACK, FIN | ACK, RST] {
+            let further = opening.clone().flags(flags);
+            stage.send(Hook::UplinkIngress, &further).is(TO_POD, &further.clone().hop_limit(63));
         }
     });
 }

@@ -90,6 +90,8 @@ impl Model {
                 }
                 (Ok(verdict), bytes)
             }
+            // The kernel is to know of a connection before it sees an answer.
+            (None, Hook::UplinkIngress) if anatomy.opens() => (Ok(Verdict::Pass), as_it_came),
             (None, Hook::PodIngress | Hook::UplinkIngress) if may_travel => match plan.pods.get(&anatomy.dst)
             {
                 Some(hop) => {
@@ -133,8 +135,7 @@ impl Model {
 
     /// The backend to which a connection begins by its own address, where the answers would be taken for those of a flow.
     fn answered_by_a_flow(&self, plan: &Plan, anatomy: &Anatomy, tuple: Tuple) -> Option<u32> {
-        let opens = anatomy.protocol == TCP && anatomy.flags & (SYN | ACK) == SYN;
-        let flow = self.flows.get(&tuple.reversed()).filter(|flow| opens && flow.is_reverse)?;
+        let flow = self.flows.get(&tuple.reversed()).filter(|flow| anatomy.opens() && flow.is_reverse)?;
         let target = plan.backends.get(&(tuple.src.0.is_ipv6(), flow.backend))?;
         (target.member && target.generation == flow.generation).then_some(flow.backend)
     }
@@ -209,8 +210,7 @@ impl Model {
         if target.generation != half.generation {
             return None;
         }
-        let opens = anatomy.protocol == TCP && anatomy.flags & (SYN | ACK) == SYN;
-        if anatomy.protocol == TCP && !opens {
+        if anatomy.protocol == TCP && !anatomy.opens() {
             return Some(target.hop);
         }
         let both = FIN_CLIENT | FIN_BACKEND;

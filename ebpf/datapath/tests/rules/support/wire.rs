@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::frame::{Sum, TCP, UDP};
+use super::frame::{ACK, SYN, Sum, TCP, UDP};
 
 pub(crate) const ETHERNET: usize = 14;
 /// Number of IPv6's fragment header.
@@ -51,6 +51,11 @@ impl Anatomy {
     pub(crate) fn tuple(&self) -> Option<Tuple> {
         let (sport, dport) = self.ports?;
         Some(Tuple { src: (self.src, sport), dst: (self.dst, dport), protocol: self.protocol })
+    }
+
+    /// Whether it opens a TCP connection.
+    pub(crate) fn opens(&self) -> bool {
+        self.protocol == TCP && self.flags & (SYN | ACK) == SYN
     }
 }
 
