@@ -29,6 +29,8 @@ pub struct Follow {
 pub struct Seen {
     /// When it was there, by [`super::monotonic_ns`].
     pub at_ns: u64,
+    /// The longest time from one answer to the next since what was told before: by so much the client may be late itself.
+    pub longest_ns: u64,
     /// Number of connections until now, this one included.
     pub connections: u64,
     /// The server's name; else why there was no answer.
@@ -46,11 +48,16 @@ pub(super) fn follow(follow: &Follow) -> Result<()> {
     });
     let mut last = None;
     let mut connections = 0;
+    let (mut before, mut longest_ns) = (monotonic_ns(), 0);
     while !stopped.load(Ordering::Relaxed) {
         connections += 1;
         let outcome = exchange(follow).map_err(|error| error.to_string());
+        let at_ns = monotonic_ns();
+        longest_ns = longest_ns.max(at_ns - before);
+        before = at_ns;
         if outcome.is_err() || last.as_ref() != outcome.as_ref().ok() {
-            let seen = Seen { at_ns: monotonic_ns(), connections, outcome: outcome.clone() };
+            let seen = Seen { at_ns, longest_ns, connections, outcome: outcome.clone() };
+            longest_ns = 0;
             let mut output = io::stdout().lock();
             serde_json::to_writer(&mut output, &seen)?;
             writeln!(output)?;

@@ -1,12 +1,13 @@
 //! The API server, asked directly: kubectl would take longer to start than what is measured.
 
 use std::path::Path;
+use std::pin::pin;
 
 use anyhow::{Context, Result};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use penstock_tests::probe::monotonic_ns;
@@ -47,6 +48,23 @@ impl Api {
         let answered = monotonic_ns();
         answer.with_context(|| format!("changing the EndpointSlice {name}"))?;
         Ok(answered)
+    }
+
+    /// Watches an EndpointSlice and tells each of its states, until nobody wants to hear or the API server ends the watch.
+    pub(crate) fn watch_slice(&self, name: &str, mut tell: impl FnMut(EndpointSlice) -> bool) -> Result<()> {
+        let parameters = WatchParams::default().fields(&format!("metadata.name={name}"));
+        let watch = async {
+            let mut events = pin!(self.slices.watch(&parameters, "0").await?);
+            while let Some(event) = events.try_next().await? {
+                if let WatchEvent::Added(slice) | WatchEvent::Modified(slice) = event
+                    && !tell(slice)
+                {
+                    break;
+                }
+            }
+            Ok::<(), kube::Error>(())
+        };
+        self.runtime.block_on(watch).with_context(|| format!("watching the EndpointSlice {name}"))
     }
 
     /// Creates Services with ten endpoints each, many at one time.

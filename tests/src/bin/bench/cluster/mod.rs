@@ -10,6 +10,7 @@ mod objects;
 mod rates;
 mod switches;
 mod weight;
+mod witness;
 mod world;
 
 use anyhow::{Context, Result};
@@ -28,6 +29,9 @@ pub(crate) struct Arguments {
     /// Number of Services that make a large cluster, of ten endpoints each
     #[arg(long, default_value_t = 10_000)]
     services: u32,
+    /// Number of changes that traffic is to follow, of each cluster; fewer where they take long
+    #[arg(long)]
+    switches: Option<u32>,
     /// Leave the rates of traffic out
     #[arg(long)]
     no_rates: bool,
@@ -49,7 +53,8 @@ const QUICK: Effort = Effort { rounds: 2, milliseconds: 200, switches: 5 };
 
 /// Measures and prints, one after the other.
 pub(crate) fn run(arguments: &Arguments, quick: bool, report: &mut Report) -> Result<()> {
-    let effort = if quick { QUICK } else { FULL };
+    let mut effort = if quick { QUICK } else { FULL };
+    effort.switches = arguments.switches.unwrap_or(effort.switches);
     let plain = match arguments.no_rates {
         true => None,
         false => Some(World::up(Choice::None).context("the cluster without Services")?),
