@@ -8,14 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail};
 use penstock_kernel::node::NodeNet;
 use penstock_kernel::routes::Route;
-use penstock_kernel::{Hook, Tables, sys};
+use penstock_kernel::{Hook, sys};
 use penstock_model::objects::{Event, Kind, TriggerTime};
 use penstock_model::tables::{Family, TableError};
 use penstock_model::{Controller, Reclaimed, Report};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
-use super::adopt;
 use super::attachments::Wanted;
 use super::facts::{OwnNode, facts, uplinks};
 use super::housekeeping::Housekeeping;
@@ -23,6 +22,7 @@ use super::reporter::{Reporter, Round};
 use super::retry::Retry;
 use super::routes;
 use super::start::Started;
+use super::takeover::{self, Stage};
 use super::uplink;
 use crate::cli::Bypass;
 use crate::observe::{Listener, Observed};
@@ -49,10 +49,7 @@ pub(super) struct Control<'a> {
     own: OwnNode,
     retry: Retry,
     reporter: Reporter,
-    /// The programs serve: attached, at devices and sockets, with the tables behind them.
-    serving: bool,
-    /// Connections of kube-proxy's were taken over, and the programs that carry them are being attached.
-    adopting: bool,
+    stage: Stage,
     /// The source has told everything, and the tables follow.
     converged: bool,
     listeners: watch::Receiver<Vec<Listener>>,
@@ -82,10 +79,12 @@ impl<'a> Control<'a> {
         let own = OwnNode::new(&started.status.node);
         let reporter = Reporter::new(observed, started.status.clone());
         started.status.servers.clone_from(&listeners.borrow_and_update());
-        let serving = started.restored;
-        if serving {
-            attach_everywhere(started, &Hook::SOCKET).await?;
-        }
+        let stage = if started.restored {
+            takeover::replace(started).await?;
+            Stage::Serving
+        } else {
+            Stage::Waiting
+        };
         let tables = started.take_tables()?;
         let readers = tables.readers();
         let facts = facts(&started.net, &own, uplinks(&started.net, &own, started.uplink.as_deref()));
@@ -99,8 +98,7 @@ impl<'a> Control<'a> {
             own,
             retry: Retry::default(),
             reporter,
-            serving,
-            adopting: false,
+            stage,
             converged: false,
             listeners,
         })
@@ -255,7 +253,11 @@ impl<'a> Control<'a> {
     }
 
     fn ready_if_serving(&mut self) {
-        if self.converged && self.serving && !self.retry.failed(PROGRAMS) && !self.started.status.synced {
+        if self.converged
+            && self.stage.serves()
+            && !self.retry.failed(PROGRAMS)
+            && !self.started.status.synced
+        {
             self.started.status.synced = true;
             self.started.kube_proxy.serving.store(true, Ordering::Release);
             // Before it is told: who hears of it finds it there.
@@ -268,23 +270,14 @@ impl<'a> Control<'a> {
     /// Attaches where a program is missing and detaches where one is not wanted; before the tables are whole, neither.
     async fn follow_programs(&mut self) {
         let mut failures = Vec::new();
-        if !self.serving && self.converged {
-            if let Err(error) = adopt::prepare(self.controller.tables().kernel()) {
-                tracing::warn!("closed connections of kube-proxy's: {error:#}");
-            }
-            let hooks: Vec<_> =
-                Hook::SOCKET.into_iter().filter(|hook| !Hook::OPEN_SOCKET.contains(hook)).collect();
-            match attach_everywhere(self.started, &hooks).await {
-                Ok(()) => {
-                    // Between the sockets, so that kube-proxy gets no new connection, and the devices.
-                    adopt(self.controller.tables().kernel());
-                    self.adopting = true;
-                    self.serving = true;
-                }
+        let tables = self.controller.tables().kernel();
+        if self.stage == Stage::Waiting && self.converged {
+            match takeover::begin(tables, self.started).await {
+                Ok(()) => self.stage = Stage::Adopting,
                 Err(error) => failures.push(format!("{error:#}")),
             }
         }
-        if self.serving {
+        if self.stage.serves() {
             let Started { net, attachments, programs, uplink, cgroup, .. } = &mut *self.started;
             let found = uplinks(net, &self.own, uplink.as_deref());
             // The node's own calls are translated at the socket. Where they are not, or were not until this agent came, its packets
@@ -292,20 +285,11 @@ impl<'a> Control<'a> {
             let egress = |device: &_| cgroup.is_none() || attachments.has(Hook::UplinkEgress, device);
             let wanted = Wanted::new(net, [found.v4, found.v6].into_iter().flatten(), egress);
             attachments.attach_wanted(programs, &wanted, &mut failures).await;
-            if self.adopting {
+            if self.stage == Stage::Adopting {
                 let everywhere = failures.is_empty();
-                if everywhere {
-                    // What has begun meanwhile.
-                    adopt(self.controller.tables().kernel());
-                    if let Err(error) = adopt::release(self.controller.tables().kernel()) {
-                        tracing::warn!("connections of kube-proxy's: {error:#}");
-                    }
-                }
-                // A socket that is open already sends straight to a backend from the same port from now on. While the kernel still knew
-                // its former way, it would give it another port, and not see the answers. Where a device is without its program, that
-                // is the smaller harm: these sockets are not to wait for it.
-                match attachments.sockets(programs, cgroup.as_deref(), &Hook::OPEN_SOCKET) {
-                    Ok(()) => self.adopting = !everywhere,
+                match takeover::finish(tables, attachments, programs, cgroup.as_deref(), everywhere) {
+                    Ok(()) if everywhere => self.stage = Stage::Serving,
+                    Ok(()) => {}
                     Err(error) => failures.push(format!("{error:#}")),
                 }
             }
@@ -380,7 +364,9 @@ impl<'a> Control<'a> {
         let sight = self.started.kube_proxy.sight.borrow_and_update().clone();
         self.started.status.kube_proxy = sight.summary;
         let through_stack = sight.rules || self.started.bypass == Bypass::Off;
-        if let Err(error) = uplink::follow(self.controller.tables().kernel(), through_stack, self.serving) {
+        if let Err(error) =
+            uplink::follow(self.controller.tables().kernel(), through_stack, self.stage.serves())
+        {
             tracing::warn!("the way of what other nodes send: {error}");
         }
         self.reporter.removed(sight.removed);
@@ -406,25 +392,4 @@ impl<'a> Control<'a> {
 fn trigger_time(time: SystemTime) -> TriggerTime {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     TriggerTime(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-}
-
-/// Takes over what kube-proxy has begun. That this fails costs those connections, and nothing else.
-fn adopt(tables: &Tables) {
-    match adopt::adopt(tables) {
-        Ok(0) => {}
-        Ok(adopted) => tracing::info!(adopted, "took over connections that the kernel translated"),
-        Err(error) => tracing::warn!("open connections of kube-proxy's may end: {error:#}"),
-    }
-}
-
-/// Lets our programs run at these hooks of sockets and wherever an earlier agent had its own, then removes what only those needed.
-async fn attach_everywhere(started: &mut Started, sockets: &[Hook]) -> Result<()> {
-    let Started { attachments, programs, migration, net, cgroup, .. } = started;
-    attachments.take_over(programs, net).await?;
-    attachments.sockets(programs, cgroup.as_deref(), sockets)?;
-    let carried = migration.finish()?;
-    if carried > 0 {
-        tracing::info!(carried, "carried live connections over to new tables");
-    }
-    Ok(())
 }

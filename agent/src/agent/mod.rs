@@ -17,6 +17,7 @@ mod retry;
 mod routes;
 mod start;
 mod status;
+mod takeover;
 mod uplink;
 
 use std::pin::pin;
