@@ -168,11 +168,9 @@ impl Client {
             Ok(seen) => {
                 let Seen { at_ns, longest_ns, connections, outcome } = seen?;
                 self.connections = connections;
+                self.pause = self.pause.max(longest_ns);
                 match outcome {
-                    Ok(server) => {
-                        (self.server, self.since) = (Some(server), at_ns);
-                        self.pause = self.pause.max(longest_ns);
-                    }
+                    Ok(server) => (self.server, self.since) = (Some(server), at_ns),
                     // Before the first answer the Service may not be there yet.
                     Err(said) if self.server.is_some() => self.failed.push(said),
                     Err(_) => {}
